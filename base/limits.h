@@ -1,0 +1,36 @@
+/* Every maximum of the program in one place; their relations are checked here. */
+#ifndef KMY_BASE_LIMITS_H
+#define KMY_BASE_LIMITS_H
+
+#define KMY_FEEDS_MAX           4096 /* feeds in one catalog */
+#define KMY_FEED_NAME_BYTES_MAX 64   /* with its terminator; canonical names and aliases */
+#define KMY_SHARDS_MAX          64
+#define KMY_ACCOUNT_BYTES_MAX   128  /* CAIP-10, with its terminator */
+#define KMY_JTI_BYTES_MAX       40   /* token id, with its terminator */
+#define KMY_TOKEN_BYTES_MAX     1024 /* a JWT as it stands in a header */
+
+#define KMY_UPSTREAM_FRAME_BYTES_MAX                                                               \
+    (1 << 20) /* one whole upstream message; Binance's largest seen is 64 KiB */
+
+#define KMY_HTTP_HEAD_BYTES_MAX   16384 /* request line and header lines */
+#define KMY_HTTP_HEADERS_MAX      64
+#define KMY_HTTP_TARGET_BYTES_MAX 8192
+#define KMY_HTTP_BODY_BYTES_MAX   65536
+#define KMY_WS_FRAME_BYTES_MAX    65536 /* one client message, all its fragments together */
+#define KMY_WS_FRAGMENTS_MAX      64    /* of one client message */
+
+#define KMY_JSON_DEPTH_MAX 32
+
+/* A tick as JSON text with its WebSocket header: the longest possible (test_tick_json fills every
+ * member). */
+#define KMY_TICK_JSON_BYTES_MAX 640
+#define KMY_TICK_FLAT_BYTES_MAX 256
+
+#define KMY_RING_SLOTS_MAX  (1u << 24)
+#define KMY_QUEUE_SLOTS_MAX (1u << 20)
+
+_Static_assert(KMY_WS_FRAME_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX,
+               "one size of assembly buffer serves both");
+_Static_assert(KMY_HTTP_HEAD_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX, "the same");
+
+#endif

@@ -1,0 +1,86 @@
+/* metrics: one table of counters; the Prometheus name follows from the row.
+
+   Each thread owns one kmy_metrics_t and is its only writer (relaxed stores, no read-modify-write
+   across threads); the page adds them up.  No label value ever comes from a customer. */
+#ifndef KMY_BASE_METRICS_H
+#define KMY_BASE_METRICS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* name (prefixed kamiyo_ on the page), type, help */
+#define KMY_METRICS_TABLE(X)                                                                       \
+    X(tick_published_total, counter, "ticks written to the ring")                                  \
+    X(upstream_frame_total, counter, "whole frames read from upstream sockets")                    \
+    X(upstream_byte_total, counter, "payload bytes read from upstream sockets")                    \
+    X(upstream_connect_total, counter, "upstream connections that came up")                        \
+    X(upstream_disconnect_total, counter, "upstream connections that ended")                       \
+    X(upstream_drop_malformed_total, counter, "upstream frames refused by a parser")               \
+    X(upstream_drop_unknown_total, counter, "upstream updates for a key nobody asked for")         \
+    X(upstream_drop_duplicate_total, counter, "upstream updates seen before")                      \
+    X(upstream_drop_old_total, counter, "upstream updates older than the last one of their feed")  \
+    X(upstream_drop_range_total, counter,                                                          \
+      "upstream updates whose numbers do not fit or make no sense")                                \
+    X(upstream_drop_oversize_total, counter, "upstream frames above the size limit")               \
+    X(upstream_control_total, counter, "acks, errors and other control frames from upstream")      \
+    X(upstream_auth_refused_total, counter, "401 or 403 from an upstream: a configuration alarm")  \
+    X(upstream_rate_limited_total, counter, "429 or 418 from an upstream")                         \
+    X(snapshot_tick_total, counter, "ticks written to the snapshot store")                         \
+    X(snapshot_lost_total, counter, "ticks the snapshot writer was lapped by")                     \
+    X(snapshot_flush_total, counter, "snapshot transactions")                                      \
+    X(shard_tick_total, counter, "ticks seen by shards")                                           \
+    X(shard_lost_total, counter, "ticks a shard was lapped by")                                    \
+    X(delivered_tick_total, counter, "tick frames handed to sockets")                              \
+    X(delivered_byte_total, counter, "bytes handed to sockets")                                    \
+    X(conflated_tick_total, counter, "ticks skipped for slow readers, never charged")              \
+    X(send_total, counter, "send operations submitted")                                            \
+    X(send_short_total, counter, "sends that a full socket cut short or refused")                  \
+    X(consumed_nusd_total, counter, "nano-USD consumed by delivered ticks and queries")            \
+    X(connection_open, gauge, "connections open now")                                              \
+    X(connection_accept_total, counter, "connections accepted")                                    \
+    X(connection_refused_total, counter, "connections refused by a limit")                         \
+    X(subscription_open, gauge, "feed subscriptions open now")                                     \
+    X(http_request_total, counter, "HTTP requests answered")                                       \
+    X(http_error_total, counter, "HTTP requests answered with 4xx or 5xx")                         \
+    X(ws_session_total, counter, "WebSocket handshakes accepted")                                  \
+    X(ws_message_total, counter, "client WebSocket messages")                                      \
+    X(protocol_error_total, counter,                                                               \
+      "connections cut for breaking HTTP, WebSocket or the stream protocol")                       \
+    X(auth_refused_total, counter, "tokens refused")                                               \
+    X(ledger_commit_total, counter, "durable ledger transactions")                                 \
+    X(ledger_entry_total, counter, "ledger entries written")                                       \
+    X(ledger_credited_nusd_total, counter, "nano-USD credited since start")                        \
+    X(lease_open_nusd, gauge, "nano-USD leased to shards now")
+
+enum {
+#define KMY_METRIC_ENUM(name, type, help) KMY_METRIC_##name,
+    KMY_METRICS_TABLE(KMY_METRIC_ENUM)
+#undef KMY_METRIC_ENUM
+        KMY_METRIC_COUNT
+};
+
+typedef struct kmy_metrics {
+    _Alignas(64) _Atomic int64_t value[KMY_METRIC_COUNT];
+} kmy_metrics_t;
+
+/* Owner thread only. */
+static inline void kmy_metric_add(kmy_metrics_t *m, int idx, int64_t n)
+{
+    int64_t v = atomic_load_explicit(&m->value[idx], memory_order_relaxed);
+    atomic_store_explicit(&m->value[idx], v + n, memory_order_relaxed);
+}
+static inline void kmy_metric_set(kmy_metrics_t *m, int idx, int64_t v)
+{
+    atomic_store_explicit(&m->value[idx], v, memory_order_relaxed);
+}
+#define KMY_COUNT(m, name, n) kmy_metric_add((m), KMY_METRIC_##name, (int64_t)(n))
+#define KMY_GAUGE(m, name, v) kmy_metric_set((m), KMY_METRIC_##name, (int64_t)(v))
+
+/* Any thread.  kmy_metrics_text sums `count` threads' tables and writes Prometheus text exposition
+   0.0.4 into out; returns the bytes it needs, so a result above `cap` means nothing useful was
+   written: come back with more room. */
+int64_t kmy_metrics_sum(kmy_metrics_t *const *threads, size_t count, int idx);
+size_t kmy_metrics_text(kmy_metrics_t *const *threads, size_t count, char *out, size_t cap);
+
+#endif

@@ -1,0 +1,84 @@
+/* ws: WebSocket (RFC 6455) handshake and frames, server and client side.  Owns no socket and no memory. */
+#ifndef KMY_WIRE_WS_H
+#define KMY_WIRE_WS_H
+
+#include "base/err.h"
+#include "wire/http1.h"
+#include "wire/utf8.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    KMY_WS_CONT = 0,
+    KMY_WS_TEXT = 1,
+    KMY_WS_BINARY = 2,
+    KMY_WS_CLOSE = 8,
+    KMY_WS_PING = 9,
+    KMY_WS_PONG = 10
+};
+
+#define KMY_WS_ACCEPT_BYTES     28
+#define KMY_WS_HEADER_BYTES_MAX 14
+
+/* kmy_ws_check_upgrade judges a request with upgrade_websocket: GET, 1.1, Sec-WebSocket-Version 13, a key of 16 bytes in base64,
+   exactly one of each.  KMY_OK and accept[] (28 bytes, not terminated); KMY_UNSUPPORTED: other version (answer 426 with
+   Sec-WebSocket-Version: 13); else KMY_BAD_INPUT. */
+kmy_err_t kmy_ws_check_upgrade(const kmy_http_request_t *req, char accept[KMY_WS_ACCEPT_BYTES],
+                               kmy_errctx_t *ctx);
+void kmy_ws_accept(const char *key, size_t key_len, char accept[KMY_WS_ACCEPT_BYTES]);
+
+/* One frame's header as read. */
+typedef struct kmy_ws_header {
+    uint64_t payload_bytes;
+    uint8_t header_bytes;
+    uint8_t opcode;
+    bool fin;
+    bool rsv1; /* permessage-deflate, where negotiated */
+    bool masked;
+    uint8_t mask[4];
+} kmy_ws_header_t;
+
+typedef struct kmy_ws_rules {
+    bool server;  /* we are the server: client frames must be masked; as a client: must not */
+    bool deflate; /* RSV1 allowed on the first frame of a data message */
+    uint64_t message_bytes_max; /* all fragments of one message together */
+    uint32_t fragments_max;     /* 0: any number */
+} kmy_ws_rules_t;
+
+/* kmy_ws_header judges data[0..len): KMY_OK and *h; KMY_AGAIN: header not whole; else refused (kmy_err_ws gives the close code):
+   RSV bits, unknown opcodes, mask rule, control frames that are fragmented or above 125 bytes, lengths not in shortest form or with
+   the top bit set. */
+kmy_err_t kmy_ws_header(const kmy_ws_rules_t *rules, const uint8_t *data, size_t len,
+                        kmy_ws_header_t *h, kmy_errctx_t *ctx);
+
+/* In place; `phase` is the offset of data[0] in its payload, so that a payload may come in pieces. */
+void kmy_ws_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t phase);
+
+/* Message assembly rules across frames: who may follow whom, how much, and UTF-8 as it streams. */
+typedef struct kmy_ws_stream {
+    uint64_t message_bytes;
+    uint32_t fragments;
+    uint8_t opcode;  /* of the message being assembled; 0: none */
+    bool compressed; /* its first frame had RSV1; UTF-8 is then checked after inflating */
+    kmy_utf8_t utf8;
+} kmy_ws_stream_t; /* zero-initialized is a start */
+/* Call for each data frame's header, before its payload: continuation without a message, a new message inside another, too big
+   (KMY_TOO_BIG), too many fragments.  Control frames are not passed here. */
+kmy_err_t kmy_ws_stream_frame(kmy_ws_stream_t *s, const kmy_ws_rules_t *rules,
+                              const kmy_ws_header_t *h, kmy_errctx_t *ctx);
+/* Call for each unmasked piece of payload; last: it ends the frame; KMY_BAD_UTF8 as soon as text cannot be valid. */
+kmy_err_t kmy_ws_stream_payload(kmy_ws_stream_t *s, const void *data, size_t len, bool frame_ends,
+                                bool fin, kmy_errctx_t *ctx);
+
+/* A received close frame's payload: empty, or a legal code and UTF-8 reason.  *code 1005 if empty. */
+kmy_err_t kmy_ws_close_parse(const uint8_t *payload, size_t len, uint16_t *code, kmy_errctx_t *ctx);
+
+/* Writes a header (mask NULL: unmasked) and returns its length. */
+size_t kmy_ws_put_header(uint8_t out[KMY_WS_HEADER_BYTES_MAX], uint8_t opcode, bool fin, bool rsv1,
+                         uint64_t payload_bytes, const uint8_t *mask);
+/* A whole unmasked close frame; reason is cut to 123 bytes at a character border; returns its length (at most 127). */
+size_t kmy_ws_put_close(uint8_t out[128], uint16_t code, const char *reason);
+
+#endif
