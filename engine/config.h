@@ -1,0 +1,101 @@
+/* config: one YAML file and the environment to one checked struct.
+
+   One table of keys (config_keys.c) gives validation, environment names (KAMIYO_ + path in upper case, '.' to '_'), print-config and the reference
+   page docs/configuration.md.  An unknown key, a wrong type or a value out of range is refused with file, line, key and the legal range.
+   Every key has a default.  Secrets never stand in the file: they come from a file of their own or from the environment. */
+#ifndef KMY_ENGINE_CONFIG_H
+#define KMY_ENGINE_CONFIG_H
+
+#include "base/err.h"
+#include "base/limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define KMY_CONFIG_TEXT_BYTES_MAX 512
+#define KMY_CONFIG_LIST_MAX       1024
+
+typedef char kmy_config_text_t[KMY_CONFIG_TEXT_BYTES_MAX];
+
+typedef struct kmy_config_list { /* of strings; owned by the config */
+    char **items;
+    size_t count;
+} kmy_config_list_t;
+
+typedef struct kmy_config_feed {
+    char name[KMY_FEED_NAME_BYTES_MAX];
+    kmy_config_list_t aliases;
+    kmy_config_list_t sources; /* in order of preference */
+    int64_t stale_after_ns;
+    bool required;
+} kmy_config_feed_t;
+
+typedef struct kmy_config {
+    struct {
+        kmy_config_text_t listen, url, tls_cert, tls_key;
+    } public_door; /* key prefix "public" */
+    struct {
+        kmy_config_text_t listen;
+    } admin;
+    kmy_config_text_t data;
+    struct {
+        int64_t count; /* 0: one per core */
+        bool pin;
+    } shards;
+    struct {
+        kmy_config_text_t secret_file;
+        int64_t lifetime_ns;
+    } tokens;
+    struct {
+        kmy_config_text_t url, ca_file;
+        kmy_config_list_t symbols, streams;
+    } binance; /* "sources.binance" */
+    struct {
+        kmy_config_text_t url, ca_file, token_env, token_file;
+        kmy_config_list_t feeds;
+        bool verify;
+    } pyth;                   /* "sources.pyth" */
+    kmy_config_feed_t *feeds; /* "feeds": additions to what the sources bring by themselves */
+    size_t feeds_count;
+    struct {
+        int64_t query_nusd, market_query_nusd, tick_nusd, pass_nusd;
+        int64_t batch_discount_percent, batch_from;
+    } prices;
+    struct {
+        int64_t connections, per_address, unauthenticated_per_s, unauthenticated_burst, frame_bytes,
+            feeds_per_connection;
+        int64_t auth_timeout_ns, idle_timeout_ns, head_timeout_ns, stall_timeout_ns,
+            unpaid_grace_ns;
+        int64_t lag_ticks, lag_ns;
+        int64_t requests_per_min, requests_per_hour;
+    } limits;
+    struct {
+        int64_t slots; /* ticks in the shared ring, a power of two */
+        bool shared;   /* also as a file that same-host readers map */
+    } ring;
+    struct {
+        int64_t history_age_ns, history_bytes, flush_every_ns, batch;
+    } snapshot;
+    struct {
+        int64_t target_ns; /* how long a lease should last at the account's present rate */
+        int64_t min_nusd, max_nusd;
+        int64_t report_every_ns;
+    } lease;
+    struct {
+        int64_t heartbeat_ns;
+    } stream;
+    kmy_config_text_t log_level; /* debug info warn error */
+} kmy_config_t;
+
+/* kmy_config_load: path NULL or "" means defaults and environment only.  *cfg is complete on KMY_OK; on KMY_CONFIG ctx->detail says file, line,
+   key, what is wrong and what is legal.  kmy_config_free releases the lists. */
+kmy_err_t kmy_config_load(kmy_config_t *cfg, const char *path, kmy_errctx_t *ctx);
+void kmy_config_free(kmy_config_t *cfg);
+/* The effective configuration as YAML that kmy_config_load reads back to the same struct; secrets masked. */
+void kmy_config_print(const kmy_config_t *cfg, FILE *out);
+/* docs/configuration.md, generated (kamiyod print-config --reference). */
+void kmy_config_reference(FILE *out);
+
+#endif
