@@ -22,6 +22,11 @@
     X(NOT_FOUND, "not_found", "no such thing", 404, 4400)                                          \
     X(UNKNOWN_FEED, "unknown_feed", "no such feed", 404, 4400)                                     \
     X(METHOD, "method_not_allowed", "method not allowed here", 405, 4400)                          \
+    X(HEAD_TOO_BIG, "head_too_big", "request head too large", 431, 4400)                           \
+    X(TARGET_TOO_LONG, "target_too_long", "request target too long", 414, 4400)                    \
+    X(EXPECTATION, "expectation_failed", "this Expect is not supported", 417, 4400)                \
+    X(CODING, "coding_unsupported", "transfer coding not supported", 501, 4400)                    \
+    X(HTTP_VERSION, "http_version", "HTTP version not supported", 505, 4400)                       \
     X(UNAUTHENTICATED, "unauthenticated", "token missing or invalid", 401, 4401)                   \
     X(TOKEN_EXPIRED, "token_expired", "token has expired", 401, 4401)                              \
     X(TOKEN_REVOKED, "token_revoked", "token was revoked", 401, 4401)                              \
