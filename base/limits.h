@@ -21,9 +21,12 @@
 
 #define KMY_JSON_DEPTH_MAX 32
 
-/* A tick as JSON text with its WebSocket header: the longest possible (test_tick_json fills every
- * member). */
-#define KMY_TICK_JSON_BYTES_MAX 640
+/* A tick as JSON text with its WebSocket header, the longest possible (test_tick_json fills every
+   member): frame header 4, type and feed 34 + 6 x 63 (each byte of the name a \u00XX escape), offset
+   20, kind and price 27, five decimals of up to 84 bytes (20 digits and 64 zeros) with 38 bytes of
+   names, source 22, two times of 20 bytes with 27 of names, degraded 17: 1,027.  The writer copies in
+   strides and may touch up to 64 bytes more. */
+#define KMY_TICK_JSON_BYTES_MAX 1152
 #define KMY_TICK_FLAT_BYTES_MAX 256
 
 #define KMY_RING_SLOTS_MAX  (1u << 24)

@@ -152,9 +152,12 @@ static kmy_err_t open_env(kmy_kv_t *kv, const char *path, kmy_errctx_t *ctx)
         mdb_env_close(kv->env);
         return kmy_kv_fail(ctx, rc, what);
     }
-    /* A file cut short: its missing pages would read as zeros (or kill a reader with SIGBUS). */
+    /* A file cut short, whose missing pages would read as zeros.  Only a relaxed environment can be judged: its file has the
+       map's size, or comes from a copy.  A durable one may end a page early, where a transaction dropped the last page it took
+       (LMDB does not write such "loose" pages). */
     size_t used = used_bytes(kv->env);
-    if (file_bytes > 0 && (size_t)file_bytes < used) {
+    bool judge = kv->options.sync == KMY_KV_RELAXED && !kv->options.read_only;
+    if (judge && file_bytes > 0 && (size_t)file_bytes < used) {
         mdb_env_close(kv->env);
         return KMY_FAIL(ctx, KMY_CORRUPT, "%s: file has %lld bytes, its meta page speaks of %zu",
                         what, (long long)file_bytes, used);
