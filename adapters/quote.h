@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define KMY_QUOTE_KEY_BYTES_MAX                                                                    \
+    64 /* a Pyth id has 64 hex digits; Binance's longest symbols stay below 30 bytes */
+
 typedef enum { /* which counter source_seq is: ids of different counters are never compared */
                KMY_SEQ_NONE,
                KMY_SEQ_TRADE_ID,
@@ -20,9 +23,15 @@ typedef enum { /* which counter source_seq is: ids of different counters are nev
                KMY_SEQ_COUNT
 } kmy_seq_scheme_t;
 
+/* Members are valid as `has`, `kind` and `event_res` say; what is absent is 0.  price, bid, ask and conf share price_expo, both sizes
+   share size_expo; both exponents are in [KMY_DEC_EXPO_MIN, KMY_DEC_EXPO_MAX].
+
+   key is upstream's name: the symbol as in the payload ("BTCUSDT", may be UTF-8) or 64 lower-case hex digits, 1 to
+   KMY_QUOTE_KEY_BYTES_MAX bytes, no NUL among them, not terminated.  Keys are compared as bytes with their JSON escapes undone.  It
+   points into the frame, or into key_store where the frame's bytes had to be changed (escapes; upper-case hex): so it lives as long
+   as both the frame and this very struct; a copy of the struct must not outlive the original. */
 typedef struct kmy_quote {
-    const char *
-        key; /* upstream's name: symbol as in the payload ("BTCUSDT", may be UTF-8), or 64 lower-case hex digits; borrowed */
+    const char *key;
     uint16_t key_len;
     uint8_t source;
     uint8_t kind;
@@ -32,7 +41,7 @@ typedef struct kmy_quote {
     int8_t price_expo;
     int8_t size_expo;
     uint16_t flags;
-    int64_t event_ns;
+    int64_t event_ns; /* 0: unknown; else 0 < event_ns, before the year 2262 */
     int64_t price_mant;
     int64_t bid_mant;
     int64_t ask_mant;
@@ -40,6 +49,7 @@ typedef struct kmy_quote {
     int64_t size_mant;
     int64_t ask_size_mant;
     uint64_t source_seq;
+    char key_store[KMY_QUOTE_KEY_BYTES_MAX + 1]; /* not initialized unless key points here */
 } kmy_quote_t;
 
 typedef enum {
