@@ -19,6 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Address space for the file, not its size: at 174 bytes a lease and its settlement (docs/decisions/ledger.md) room for 390 million. */
+#define KMY_LEDGER_MAP_BYTES ((size_t)64 << 30)
+
 typedef struct kmy_ledger kmy_ledger_t;
 
 typedef struct kmy_account {
@@ -38,18 +41,37 @@ typedef struct kmy_ledger_recovery {
     int64_t leases_nusd;
 } kmy_ledger_recovery_t;
 
-/* Opens (making it if need be), checks format version (KMY_CONFIG if newer) and invariants, returns open leases, durably. */
+typedef struct kmy_ledger_options {
+    size_t map_bytes; /* 0: KMY_LEDGER_MAP_BYTES */
+} kmy_ledger_options_t;
+
+/* Opens (making it if need be; the parent folder must exist), checks format version and sums, returns open leases, durably.
+   *recovery may be NULL.
+     KMY_CONFIG    written by a newer program
+     KMY_CONFLICT  another process (or this one) has it open: two writers would each return the other's leases
+     KMY_CORRUPT   a record is damaged or sums do not add up: nothing is repaired by guessing, see kmy_ledger_audit_path
+     KMY_IO        the folder, the disk
+   Nothing is left open on failure.  A clean stop settles all leases before kmy_ledger_close, so that *recovery is zero next time. */
 kmy_err_t kmy_ledger_open(kmy_ledger_t **out, const char *path, kmy_ledger_recovery_t *recovery,
                           kmy_errctx_t *ctx);
+kmy_err_t kmy_ledger_open_with(kmy_ledger_t **out, const char *path,
+                               const kmy_ledger_options_t *options, kmy_ledger_recovery_t *recovery,
+                               kmy_errctx_t *ctx);
+/* An open batch is undone.  NULL is allowed. */
 void kmy_ledger_close(kmy_ledger_t *l);
 
-/* Group commit: one write transaction for a batch of calls.  commit: KMY_OK means durable.  On failure (disk full, I/O error) the whole batch
-   is undone and must be answered with an error.  Calls that fail inside a batch (KMY_NO_BALANCE, ...) leave no trace and do not spoil it. */
+/* Group commit: one write transaction for a batch of calls, on one thread.  commit: KMY_OK means durable (a batch that wrote nothing
+   costs no disk access).  On failure (KMY_IO: disk or map full, I/O error) the whole batch is undone, must be answered with an error,
+   and the ledger may go on with the next one; a write that fails inside a call makes all further calls and the commit of this batch
+   say so.  Calls that fail inside a batch for another reason (KMY_CONFLICT, ...) leave no trace and do not spoil it.
+   begin answers KMY_IO if LMDB gave up the environment (its meta page could not be written): close and open anew.
+   Reading calls work outside a batch as well. */
 kmy_err_t kmy_ledger_begin(kmy_ledger_t *l, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_commit(kmy_ledger_t *l, kmy_errctx_t *ctx);
 void kmy_ledger_abort(kmy_ledger_t *l);
 
-/* Finds or makes the account of that name. */
+/* Finds or makes the account of that name: 1 to KMY_ACCOUNT_BYTES_MAX - 1 characters of A-Z a-z 0-9 - _ . : % (KMY_BAD_INPUT).
+   Here and below *out may be NULL where a caller needs no answer: the name then is not looked up. */
 kmy_err_t kmy_ledger_account_make(kmy_ledger_t *l, const char *name, int64_t now_ns,
                                   kmy_account_t *out, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_account_by_name(kmy_ledger_t *l, const char *name, kmy_account_t *out,
@@ -58,19 +80,20 @@ kmy_err_t kmy_ledger_account_by_id(kmy_ledger_t *l, uint64_t id, kmy_account_t *
                                    kmy_errctx_t *ctx);
 
 /* Credits amount_nusd > 0 once per `ref` (payment id, idempotency key; 1..128 bytes, unique over all accounts and kinds).
-   `kind`: "grant", "x402", ...  KMY_DUPLICATE: same ref, account and amount were there already (*out is the account as it is); KMY_CONFLICT:
-   same ref, other content; KMY_OVERFLOW: the sum would not fit. */
+   `kind`: "grant", "x402", ...: 1 to 15 of a-z 0-9 _ -.  KMY_DUPLICATE: same ref, account, amount and kind were there already (*out is
+   the account as it is; outside the batch that wrote it, it is durable); KMY_CONFLICT: same ref, other content; KMY_OVERFLOW: the sum
+   over all accounts would not fit; KMY_BAD_INPUT; KMY_NOT_FOUND. */
 kmy_err_t kmy_ledger_credit(kmy_ledger_t *l, uint64_t account_id, const char *kind, const char *ref,
                             int64_t amount_nusd, int64_t now_ns, kmy_account_t *out,
                             kmy_errctx_t *ctx);
 
-/* Leases up to want_nusd (> 0) of the free balance to a shard; *granted_nusd may be less, also 0.  A shard's leases of one account add up
-   in one record. */
+/* Leases up to want_nusd (> 0) of the free balance to a shard (< KMY_SHARDS_MAX); *granted_nusd may be less, also 0.  A shard's leases of
+   one account add up in one record.  The shard may spend it once the commit returned. */
 kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard, int64_t want_nusd,
                            int64_t *granted_nusd, kmy_account_t *out, kmy_errctx_t *ctx);
 
 /* A shard's report: of its lease, consumed_nusd were spent for ticks_count ticks and queries_count queries of `feed_id` (0: several) and
-   returned_nusd go back to the balance.  More than the open lease is our bug (assert). */
+   returned_nusd go back to the balance; the rest of the lease stays open.  More than the open lease is our bug (assert). */
 typedef struct kmy_ledger_report {
     uint64_t account_id;
     uint32_t shard;
@@ -83,14 +106,18 @@ typedef struct kmy_ledger_report {
 kmy_err_t kmy_ledger_settle(kmy_ledger_t *l, const kmy_ledger_report_t *report, int64_t now_ns,
                             kmy_account_t *out, kmy_errctx_t *ctx);
 
-/* Revoked token ids, kept until they would have expired anyway. */
+/* Revoked token ids, kept a day longer than they would have lived (clocks jump).  Visiting inside a batch also removes what outlived that.
+   A visitor returns false to stop; jti is borrowed until it returns. */
 kmy_err_t kmy_ledger_revoke(kmy_ledger_t *l, const char *jti, int64_t expires_ns,
                             kmy_errctx_t *ctx);
 typedef bool kmy_ledger_revoked_visit_t(void *arg, const char *jti, int64_t expires_ns);
 kmy_err_t kmy_ledger_visit_revoked(kmy_ledger_t *l, int64_t now_ns,
                                    kmy_ledger_revoked_visit_t *visit, void *arg, kmy_errctx_t *ctx);
 
-/* Recounts everything from the journal and compares with the account records: offline on a path (read-only, also while a daemon runs). */
+/* Recounts everything from the journal and compares with all other records.  faults_count is what it found; the result says only whether
+   it could look (KMY_CONFIG: other format; KMY_CORRUPT: no ledger; KMY_IO).  kmy_ledger_audit_path: read-only on a path, also while a
+   daemon runs, but in another process.  kmy_ledger_audit: inside the process that has it open, outside a batch, any thread.  Takes about
+   1 us an entry and 100 bytes of memory an account. */
 typedef struct kmy_ledger_audit {
     uint64_t accounts_count;
     uint64_t entries_count;
@@ -101,6 +128,7 @@ typedef struct kmy_ledger_audit {
     uint64_t faults_count;
     char first_fault[256]; /* empty if none */
 } kmy_ledger_audit_t;
+kmy_err_t kmy_ledger_audit(kmy_ledger_t *l, kmy_ledger_audit_t *audit, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_audit_path(const char *path, kmy_ledger_audit_t *audit, kmy_errctx_t *ctx);
 
 #endif

@@ -1,0 +1,100 @@
+/* dollar 4/7   in: pay/ledger   out: the files ledger_*.c, and nobody else
+
+   What the ledger's files share: the handle, its tables in LMDB, and reading and writing of one row. */
+#ifndef KMY_PAY_LEDGER_INSIDE_H
+#define KMY_PAY_LEDGER_INSIDE_H
+
+#include "pay/ledger.h"
+#include "pay/ledger_record.h"
+#include "store/kv.h"
+
+#define KMY_LEDGER_TABLES(X)                                                                       \
+    X(META, "meta")         /* word -> format, totals */                                           \
+    X(ACCOUNTS, "accounts") /* id -> numbers */                                                    \
+    X(PROFILES, "profiles") /* id -> name, birth */                                                \
+    X(NAMES, "names")       /* name -> id */                                                       \
+    X(JOURNAL, "journal")   /* id -> entry, append only */                                         \
+    X(REFS, "refs")         /* payment id or idempotency key -> credit */                          \
+    X(LEASES, "leases")     /* account, shard -> what is open */                                   \
+    X(REVOKED, "revoked")   /* jti -> expiry */
+
+typedef enum {
+#define KMY_LEDGER_TABLE_ENUM(id, name) KMY_LEDGER_##id,
+    KMY_LEDGER_TABLES(KMY_LEDGER_TABLE_ENUM)
+#undef KMY_LEDGER_TABLE_ENUM
+        KMY_LEDGER_TABLES_COUNT
+} kmy_ledger_table_t;
+
+/* LMDB limits a key to 511 bytes; ours are far below. */
+_Static_assert(KMY_ACCOUNT_BYTES_MAX <= 511 && KMY_LEDGER_REF_BYTES_MAX <= 511 &&
+                   KMY_JTI_BYTES_MAX <= 511,
+               "keys fit LMDB");
+
+struct kmy_ledger {
+    kmy_kv_t kv;
+    MDB_dbi dbi[KMY_LEDGER_TABLES_COUNT];
+    int owner_fd;        /* locked as long as we live: the one writer */
+    MDB_txn *txn;        /* the batch, or NULL */
+    bool changed;        /* this batch wrote something */
+    kmy_err_t broken;    /* a write of this batch failed, so nothing of it may be committed */
+    kmy_totals_t totals; /* with this batch */
+    kmy_totals_t saved;  /* as on disk */
+    kmy_errctx_t why;    /* of broken */
+};
+
+/* Opens the tables inside txn; create: makes the missing ones. */
+kmy_err_t kmy_ledger_tables_open(MDB_txn *txn, bool create, MDB_dbi dbi[KMY_LEDGER_TABLES_COUNT],
+                                 kmy_errctx_t *ctx);
+/* KMY_NOT_FOUND: no such word yet. */
+kmy_err_t kmy_ledger_format_get(MDB_txn *txn, MDB_dbi meta, int64_t *format, kmy_errctx_t *ctx);
+kmy_err_t kmy_ledger_totals_get(MDB_txn *txn, MDB_dbi meta, kmy_totals_t *totals,
+                                kmy_errctx_t *ctx);
+kmy_err_t kmy_ledger_format_check(int64_t format, kmy_errctx_t *ctx);
+
+/* A transaction to read in: the batch, or one of its own that kmy_ledger_view_end ends. */
+kmy_err_t kmy_ledger_view_begin(kmy_ledger_t *l, MDB_txn **txn, kmy_errctx_t *ctx);
+void kmy_ledger_view_end(kmy_ledger_t *l, MDB_txn *txn);
+
+/* The answer a writing call must give before it does anything: KMY_OK, or why this batch is lost.  No batch at all is our bug. */
+kmy_err_t kmy_ledger_writable(kmy_ledger_t *l, kmy_errctx_t *ctx);
+
+/* A write failed with LMDB's rc: nothing of this batch may be committed.  Answers KMY_IO with what happened and what to do. */
+kmy_err_t kmy_ledger_broken(kmy_ledger_t *l, int rc, const char *what, kmy_errctx_t *ctx);
+
+/* One row.  *value is borrowed until the next write.  KMY_NOT_FOUND without text. */
+kmy_err_t kmy_ledger_row_get(kmy_ledger_t *l, MDB_txn *txn, kmy_ledger_table_t table,
+                             const void *key, size_t key_bytes, MDB_val *value, kmy_errctx_t *ctx);
+/* On failure the batch is broken: commit will undo it. */
+kmy_err_t kmy_ledger_row_put(kmy_ledger_t *l, kmy_ledger_table_t table, const void *key,
+                             size_t key_bytes, const void *value, size_t value_bytes,
+                             kmy_errctx_t *ctx);
+kmy_err_t kmy_ledger_row_del(kmy_ledger_t *l, kmy_ledger_table_t table, const void *key,
+                             size_t key_bytes, kmy_errctx_t *ctx);
+
+/* Accounts.  get: KMY_NOT_FOUND with text; KMY_CORRUPT.  fill adds name and birth for the caller's *out. */
+kmy_err_t kmy_ledger_account_get(kmy_ledger_t *l, MDB_txn *txn, uint64_t id, kmy_account_row_t *row,
+                                 kmy_errctx_t *ctx);
+kmy_err_t kmy_ledger_account_put(kmy_ledger_t *l, uint64_t id, const kmy_account_row_t *row,
+                                 kmy_errctx_t *ctx);
+kmy_err_t kmy_ledger_account_fill(kmy_ledger_t *l, MDB_txn *txn, uint64_t id,
+                                  const kmy_account_row_t *row, kmy_account_t *out,
+                                  kmy_errctx_t *ctx);
+
+/* Moves e->amount_nusd in *row and in the totals, and appends e to the journal.  The caller puts *row when it has made all its moves.
+   That the money is there was checked before: if not, it is our bug. */
+kmy_err_t kmy_ledger_move(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_entry_t *e,
+                          kmy_errctx_t *ctx);
+/* What a shard holds; 0 if nothing.  put with 0 removes the row. */
+kmy_err_t kmy_ledger_lease_get(kmy_ledger_t *l, MDB_txn *txn, uint64_t account_id, uint32_t shard,
+                               int64_t *open_nusd, kmy_errctx_t *ctx);
+kmy_err_t kmy_ledger_lease_put(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
+                               int64_t open_nusd, kmy_errctx_t *ctx);
+
+/* Gives all open leases back, in commits of its own; any number of crashes in between does no harm. */
+kmy_err_t kmy_ledger_recover(kmy_ledger_t *l, kmy_ledger_recovery_t *recovery, kmy_errctx_t *ctx);
+
+/* The audit itself, of one read transaction. */
+kmy_err_t kmy_ledger_audit_txn(MDB_txn *txn, const MDB_dbi dbi[KMY_LEDGER_TABLES_COUNT],
+                               kmy_ledger_audit_t *audit, kmy_errctx_t *ctx);
+
+#endif

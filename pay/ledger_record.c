@@ -1,0 +1,338 @@
+/* dollar 4/7   in: pay/ledger_move   out: LMDB pages */
+#include "pay/ledger_record.h"
+
+#include "base/err.h"
+
+#include <endian.h>
+#include <string.h>
+
+enum { RECORD_VERSION = 1 }; /* first byte of each value */
+
+static void put64(uint8_t *at, uint64_t v)
+{
+    v = htole64(v);
+    memcpy(at, &v, sizeof v);
+}
+static void put32(uint8_t *at, uint32_t v)
+{
+    v = htole32(v);
+    memcpy(at, &v, sizeof v);
+}
+static uint64_t get64(const uint8_t *at)
+{
+    uint64_t v;
+    memcpy(&v, at, sizeof v);
+    return le64toh(v);
+}
+static uint32_t get32(const uint8_t *at)
+{
+    uint32_t v;
+    memcpy(&v, at, sizeof v);
+    return le32toh(v);
+}
+
+bool kmy_sums_hold(const kmy_sums_t *s)
+{
+    int64_t sum;
+    return s->credited_nusd >= 0 && s->balance_nusd >= 0 && s->leased_nusd >= 0 &&
+           s->consumed_nusd >= 0 &&
+           !__builtin_add_overflow(s->balance_nusd, s->leased_nusd, &sum) &&
+           !__builtin_add_overflow(sum, s->consumed_nusd, &sum) && sum == s->credited_nusd;
+}
+
+/* The house's side is counted from the other end: what left it is what was credited. */
+static bool side_add(kmy_sums_t *s, kmy_side_t side, int64_t delta)
+{
+    int64_t *at = NULL;
+    switch (side) {
+    case KMY_SIDE_HOUSE:
+        at = &s->credited_nusd;
+        delta = -delta;
+        break;
+    case KMY_SIDE_BALANCE:
+        at = &s->balance_nusd;
+        break;
+    case KMY_SIDE_LEASED:
+        at = &s->leased_nusd;
+        break;
+    case KMY_SIDE_CONSUMED:
+        at = &s->consumed_nusd;
+        break;
+    }
+    KMY_ASSERT(at != NULL);
+    int64_t sum;
+    if (__builtin_add_overflow(*at, delta, &sum) || sum < 0)
+        return false;
+    *at = sum;
+    return true;
+}
+
+bool kmy_sums_move(kmy_sums_t *s, kmy_side_t from, kmy_side_t to, int64_t amount_nusd)
+{
+    KMY_ASSERT(amount_nusd >= 0);
+    KMY_ASSERT(from != to);
+    kmy_sums_t next = *s;
+    if (!side_add(&next, from, -amount_nusd) || !side_add(&next, to, amount_nusd))
+        return false;
+    *s = next;
+    return true;
+}
+
+static const struct {
+    kmy_side_t from;
+    kmy_side_t to;
+} moves[KMY_ENTRY_KINDS_END] = {
+    [KMY_ENTRY_CREDIT] = { KMY_SIDE_HOUSE, KMY_SIDE_BALANCE },
+    [KMY_ENTRY_LEASE] = { KMY_SIDE_BALANCE, KMY_SIDE_LEASED },
+    [KMY_ENTRY_CONSUME] = { KMY_SIDE_LEASED, KMY_SIDE_CONSUMED },
+    [KMY_ENTRY_RETURN] = { KMY_SIDE_LEASED, KMY_SIDE_BALANCE },
+    [KMY_ENTRY_RECOVER] = { KMY_SIDE_LEASED, KMY_SIDE_BALANCE },
+};
+
+kmy_side_t kmy_entry_from(kmy_entry_kind_t kind)
+{
+    KMY_ASSERT(kind >= KMY_ENTRY_CREDIT && kind < KMY_ENTRY_KINDS_END);
+    return moves[kind].from;
+}
+kmy_side_t kmy_entry_to(kmy_entry_kind_t kind)
+{
+    KMY_ASSERT(kind >= KMY_ENTRY_CREDIT && kind < KMY_ENTRY_KINDS_END);
+    return moves[kind].to;
+}
+
+/*  0 version   1 kind   2 from   3 to   4 shard (2)   6 mode   7 zero   8 account   16 time   24 amount
+   CONSUME:   32 feed (4)   36 price book (4)   40 ticks   48 queries
+   CREDIT:    32 length of word   33 length of ref   34 word, ref
+   from and to follow from kind and are written all the same: a reader in another language needs no table, and the audit has one more
+   thing that must agree. */
+size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
+{
+    KMY_ASSERT(e->amount_nusd >= 0);
+    KMY_ASSERT(e->account_id > 0);
+    memset(out, 0, KMY_ENTRY_HEAD_BYTES);
+    out[0] = RECORD_VERSION;
+    out[1] = (uint8_t)e->kind;
+    out[2] = (uint8_t)kmy_entry_from(e->kind);
+    out[3] = (uint8_t)kmy_entry_to(e->kind);
+    out[4] = (uint8_t)(e->shard & 0xff);
+    out[5] = (uint8_t)(e->shard >> 8);
+    out[6] = e->mode;
+    put64(out + 8, e->account_id);
+    put64(out + 16, (uint64_t)e->time_ns);
+    put64(out + 24, (uint64_t)e->amount_nusd);
+    if (e->kind == KMY_ENTRY_CONSUME) {
+        put32(out + 32, e->feed_id);
+        put32(out + 36, e->price_book);
+        put64(out + 40, e->ticks_count);
+        put64(out + 48, e->queries_count);
+        return KMY_ENTRY_CONSUME_BYTES;
+    }
+    if (e->kind != KMY_ENTRY_CREDIT)
+        return KMY_ENTRY_HEAD_BYTES;
+    KMY_ASSERT(e->word_bytes >= 1 && e->word_bytes <= KMY_LEDGER_KIND_BYTES_MAX);
+    KMY_ASSERT(e->ref_bytes >= 1 && e->ref_bytes <= KMY_LEDGER_REF_BYTES_MAX);
+    out[32] = e->word_bytes;
+    out[33] = e->ref_bytes;
+    memcpy(out + 34, e->word, e->word_bytes);
+    memcpy(out + 34 + e->word_bytes, e->ref, e->ref_bytes);
+    return (size_t)34 + e->word_bytes + e->ref_bytes;
+}
+
+static bool credit_tail_decode(const uint8_t *in, size_t len, kmy_entry_t *e)
+{
+    if (len < 34)
+        return false;
+    e->word_bytes = in[32];
+    e->ref_bytes = in[33];
+    if (e->word_bytes < 1 || e->word_bytes > KMY_LEDGER_KIND_BYTES_MAX)
+        return false;
+    if (e->ref_bytes < 1 || e->ref_bytes > KMY_LEDGER_REF_BYTES_MAX)
+        return false;
+    e->word = (const char *)in + 34;
+    e->ref = e->word + e->word_bytes;
+    return len == (size_t)34 + e->word_bytes + e->ref_bytes;
+}
+
+bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
+{
+    const uint8_t *in = bytes;
+    if (len < KMY_ENTRY_HEAD_BYTES || in[0] != RECORD_VERSION || in[7] != 0)
+        return false;
+    if (in[1] < KMY_ENTRY_CREDIT || in[1] >= KMY_ENTRY_KINDS_END)
+        return false;
+    *e = (kmy_entry_t){ .kind = (kmy_entry_kind_t)in[1],
+                        .mode = in[6],
+                        .shard = (uint16_t)(in[4] | in[5] << 8),
+                        .account_id = get64(in + 8),
+                        .time_ns = (int64_t)get64(in + 16),
+                        .amount_nusd = (int64_t)get64(in + 24) };
+    if (in[2] != moves[e->kind].from || in[3] != moves[e->kind].to)
+        return false;
+    if (e->amount_nusd < 0 || e->account_id == 0)
+        return false;
+    if (e->kind == KMY_ENTRY_CREDIT)
+        return credit_tail_decode(in, len, e);
+    if (e->kind != KMY_ENTRY_CONSUME)
+        return len == KMY_ENTRY_HEAD_BYTES;
+    if (len != KMY_ENTRY_CONSUME_BYTES)
+        return false;
+    e->feed_id = get32(in + 32);
+    e->price_book = get32(in + 36);
+    e->ticks_count = get64(in + 40);
+    e->queries_count = get64(in + 48);
+    return true;
+}
+
+/* Version and zeros: eight bytes at the head of each value but the entry's. */
+static void head_put(uint8_t *out)
+{
+    memset(out, 0, 8);
+    out[0] = RECORD_VERSION;
+}
+static bool head_ok(const uint8_t *in, size_t len, size_t want)
+{
+    return len == want && in[0] == RECORD_VERSION;
+}
+
+static void sums_put(uint8_t *out, const kmy_sums_t *s)
+{
+    put64(out, (uint64_t)s->credited_nusd);
+    put64(out + 8, (uint64_t)s->balance_nusd);
+    put64(out + 16, (uint64_t)s->leased_nusd);
+    put64(out + 24, (uint64_t)s->consumed_nusd);
+}
+static void sums_get(const uint8_t *in, kmy_sums_t *s)
+{
+    s->credited_nusd = (int64_t)get64(in);
+    s->balance_nusd = (int64_t)get64(in + 8);
+    s->leased_nusd = (int64_t)get64(in + 16);
+    s->consumed_nusd = (int64_t)get64(in + 24);
+}
+
+void kmy_account_row_encode(const kmy_account_row_t *r, uint8_t out[KMY_ACCOUNT_ROW_BYTES])
+{
+    KMY_ASSERT(kmy_sums_hold(&r->sums));
+    head_put(out);
+    sums_put(out + 8, &r->sums);
+    put64(out + 40, r->ticks_count);
+    put64(out + 48, r->queries_count);
+}
+bool kmy_account_row_decode(const void *bytes, size_t len, kmy_account_row_t *r)
+{
+    const uint8_t *in = bytes;
+    if (!head_ok(in, len, KMY_ACCOUNT_ROW_BYTES))
+        return false;
+    sums_get(in + 8, &r->sums);
+    r->ticks_count = get64(in + 40);
+    r->queries_count = get64(in + 48);
+    return kmy_sums_hold(&r->sums);
+}
+
+size_t kmy_profile_encode(const kmy_profile_t *p, uint8_t out[KMY_PROFILE_BYTES_MAX])
+{
+    KMY_ASSERT(p->name_bytes >= 1 && p->name_bytes < KMY_ACCOUNT_BYTES_MAX);
+    head_put(out);
+    put64(out + 8, (uint64_t)p->created_ns);
+    memcpy(out + 16, p->name, p->name_bytes);
+    return 16 + p->name_bytes;
+}
+bool kmy_profile_decode(const void *bytes, size_t len, kmy_profile_t *p)
+{
+    const uint8_t *in = bytes;
+    if (len < 17 || len >= 16 + KMY_ACCOUNT_BYTES_MAX || !head_ok(in, len, len))
+        return false;
+    p->created_ns = (int64_t)get64(in + 8);
+    p->name = (const char *)in + 16;
+    p->name_bytes = len - 16;
+    return true;
+}
+
+size_t kmy_ref_encode(const kmy_ref_t *r, uint8_t out[KMY_REF_BYTES_MAX])
+{
+    KMY_ASSERT(r->amount_nusd > 0);
+    KMY_ASSERT(r->word_bytes >= 1 && r->word_bytes <= KMY_LEDGER_KIND_BYTES_MAX);
+    head_put(out);
+    out[1] = r->state;
+    put64(out + 8, r->account_id);
+    put64(out + 16, (uint64_t)r->amount_nusd);
+    put64(out + 24, r->entry_id);
+    memcpy(out + 32, r->word, r->word_bytes);
+    return (size_t)32 + r->word_bytes;
+}
+bool kmy_ref_decode(const void *bytes, size_t len, kmy_ref_t *r)
+{
+    const uint8_t *in = bytes;
+    if (len < 33 || len > KMY_REF_BYTES_MAX || !head_ok(in, len, len))
+        return false;
+    r->state = in[1];
+    r->account_id = get64(in + 8);
+    r->amount_nusd = (int64_t)get64(in + 16);
+    r->entry_id = get64(in + 24);
+    r->word = (const char *)in + 32;
+    r->word_bytes = (uint8_t)(len - 32);
+    return r->amount_nusd > 0;
+}
+
+void kmy_number_encode(int64_t number, uint8_t out[KMY_NUMBER_BYTES])
+{
+    head_put(out);
+    put64(out + 8, (uint64_t)number);
+}
+bool kmy_number_decode(const void *bytes, size_t len, int64_t *number)
+{
+    const uint8_t *in = bytes;
+    if (!head_ok(in, len, KMY_NUMBER_BYTES))
+        return false;
+    *number = (int64_t)get64(in + 8);
+    return true;
+}
+
+void kmy_lease_key_encode(uint64_t account_id, uint32_t shard, uint8_t out[KMY_LEASE_KEY_BYTES])
+{
+    uint32_t be = htobe32(shard);
+    kmy_id_encode(account_id, out);
+    memcpy(out + 8, &be, sizeof be);
+}
+bool kmy_lease_key_decode(const void *bytes, size_t len, uint64_t *account_id, uint32_t *shard)
+{
+    uint32_t be;
+    if (len != KMY_LEASE_KEY_BYTES)
+        return false;
+    memcpy(&be, (const uint8_t *)bytes + 8, sizeof be);
+    *shard = be32toh(be);
+    return kmy_id_decode(bytes, KMY_ID_BYTES, account_id);
+}
+
+void kmy_totals_encode(const kmy_totals_t *t, uint8_t out[KMY_TOTALS_BYTES])
+{
+    KMY_ASSERT(kmy_sums_hold(&t->sums));
+    head_put(out);
+    sums_put(out + 8, &t->sums);
+    put64(out + 40, t->accounts_count);
+    put64(out + 48, t->entries_count);
+}
+bool kmy_totals_decode(const void *bytes, size_t len, kmy_totals_t *t)
+{
+    const uint8_t *in = bytes;
+    if (!head_ok(in, len, KMY_TOTALS_BYTES))
+        return false;
+    sums_get(in + 8, &t->sums);
+    t->accounts_count = get64(in + 40);
+    t->entries_count = get64(in + 48);
+    return kmy_sums_hold(&t->sums);
+}
+
+void kmy_id_encode(uint64_t id, uint8_t out[KMY_ID_BYTES])
+{
+    uint64_t be = htobe64(id);
+    memcpy(out, &be, sizeof be);
+}
+bool kmy_id_decode(const void *bytes, size_t len, uint64_t *id)
+{
+    uint64_t be;
+    if (len != KMY_ID_BYTES)
+        return false;
+    memcpy(&be, bytes, sizeof be);
+    *id = be64toh(be);
+    return *id != 0;
+}
