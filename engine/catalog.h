@@ -58,12 +58,14 @@ void kmy_catalog_free(kmy_catalog_t *cat);
 
 /* Any thread.  Finds by canonical name or alias, case-blind for ASCII, '-' for '/' accepted; NULL: unknown. */
 const kmy_feed_t *kmy_catalog_find(const kmy_catalog_t *cat, const char *name, size_t len);
-/* The nearest known name to a misspelt one, for error texts; NULL: nothing near. */
+/* The nearest known name to a misspelt one, for error texts; NULL: nothing near.  Compares with every name of similar length (about 0.2 us
+   each): for refused requests only, which are limited. */
 const kmy_feed_t *kmy_catalog_closest(const kmy_catalog_t *cat, const char *name, size_t len);
 static inline const kmy_feed_t *kmy_catalog_by_id(const kmy_catalog_t *cat, uint32_t id)
 {
-    return id <= cat->ids_max && cat->idx_by_id[id] != UINT32_MAX ? &cat->feeds[cat->idx_by_id[id]]
-                                                                  : 0;
+    return id <= cat->ids_max && cat->idx_by_id && cat->idx_by_id[id] != UINT32_MAX
+               ? &cat->feeds[cat->idx_by_id[id]]
+               : NULL;
 }
 
 #endif

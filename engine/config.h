@@ -13,7 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
+#define KMY_CONFIG_FILE_BYTES_MAX (1 << 20)
+#define KMY_CONFIG_DEPTH_MAX      8 /* the deepest legal key has 4 levels */
 #define KMY_CONFIG_TEXT_BYTES_MAX 512
 #define KMY_CONFIG_LIST_MAX       1024
 
@@ -90,12 +93,23 @@ typedef struct kmy_config {
 } kmy_config_t;
 
 /* kmy_config_load: path NULL or "" means defaults and environment only.  *cfg is complete on KMY_OK; on KMY_CONFIG ctx->detail says file, line,
-   key, what is wrong and what is legal.  kmy_config_free releases the lists. */
+   key, what is wrong and what is legal, and *cfg holds nothing.  Keys that later parts of the program will read are checked and then warned of
+   in the log; so is a KAMIYO_ variable that nobody knows.  Blocks (reads files).  kmy_config_free releases the lists. */
 kmy_err_t kmy_config_load(kmy_config_t *cfg, const char *path, kmy_errctx_t *ctx);
+/* The same from memory and without the environment; `name` stands for the file in errors. */
+kmy_err_t kmy_config_read(kmy_config_t *cfg, const char *name, const char *text, size_t len,
+                          kmy_errctx_t *ctx);
 void kmy_config_free(kmy_config_t *cfg);
-/* The effective configuration as YAML that kmy_config_load reads back to the same struct; secrets masked. */
+/* The effective configuration as YAML that kmy_config_load reads back to the same struct; secrets masked (they stand in no key: a comment says
+   whether there is one). */
 void kmy_config_print(const kmy_config_t *cfg, FILE *out);
 /* docs/configuration.md, generated (kamiyod print-config --reference). */
 void kmy_config_reference(FILE *out);
+
+/* An address out of public.listen or admin.listen ("127.0.0.1:8402", "[::1]:0"); false: not of that shape. */
+bool kmy_config_listen_parse(const char *text, struct sockaddr_storage *out, socklen_t *len);
+/* The bearer for Hermes out of token_file or the variable named by token_env, into out (terminated; "" if there is none); the caller wipes it.
+   KMY_CONFIG: the file cannot be read, or the secret is longer than cap - 1 or not one printable word. */
+kmy_err_t kmy_config_pyth_secret(const kmy_config_t *cfg, char *out, size_t cap, kmy_errctx_t *ctx);
 
 #endif
