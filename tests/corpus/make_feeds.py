@@ -35,6 +35,13 @@ def text(value):
     return '"' + value + '"'
 
 
+def mostly(dice, usual, odd, poison):
+    """The usual; now and then what is refused; seldom what is legal but makes all that follows stale."""
+    if dice.one_in(4000):
+        return dice.pick(poison)
+    return dice.pick(odd) if dice.one_in(30) else usual
+
+
 def obj(pairs):
     return "{" + ",".join(f'"{k}":{v}' for k, v in pairs) + "}"
 
@@ -69,9 +76,9 @@ class Binance:
         self.now = 1_700_000_000_000
 
     def next_id(self, which):
-        step = self.dice.pick([1, 1, 1, 1, 1, 7, 0, -3])
+        step = self.dice.pick([1, 1, 1, 1, 1, 7, 0, -1])
         self.ids[which] += step
-        return self.dice.pick([self.ids[which]] * 30 + [0, 2**64 - 1, 2**64, -1, "1.5", '"9"', 10**17])
+        return mostly(self.dice, self.ids[which], [0, 2**64, -1, "-0", "1.5", '"9"'], [2**64 - 1, 10**17])
 
     def time(self):
         self.now += self.dice.roll(200)
@@ -153,7 +160,7 @@ class Pyth:
 
     def price(self):
         self.now += self.dice.pick([0, 0, 0, 1, 1, -1])
-        stamp = self.dice.pick([self.now] * 30 + [0, -1, 9223372036, 9223372037, "1.5", "null"])
+        stamp = mostly(self.dice, self.now, [0, -1, 9223372037, "1.5", "null"], [9223372036])
         expo = self.dice.pick([-8] * 20 + [-5, 0, 2, -12, 64, 65, -65, 2**40, "-8.0", '"-8"'])
         return [("price", self.int_text()), ("conf", self.int_text()), ("expo", expo), ("publish_time", stamp)]
 
@@ -166,7 +173,7 @@ class Pyth:
         pairs = [("id", text(ident)), ("price", obj(maybe_vary(self.dice, price))), ("ema_price", obj(ema))]
         if self.dice.one_in(2):
             self.slot += self.dice.pick([1, 1, 1, 0, -1])
-            slot = self.dice.pick([self.slot] * 20 + ["null", 2**64 - 1, 2**64, -1, '"5"', 35784966960])
+            slot = mostly(self.dice, self.slot, ["null", 2**64, -1, '"5"'], [2**64 - 1, 35784966960])
             meta = [("slot", slot), ("emitter_chain", 26), ("price_service_receive_time", self.now + 1),
                     ("prev_publish_time", self.dice.pick([self.now - 1, "null"]))]
             pairs.append(("metadata", self.dice.pick([obj(maybe_vary(self.dice, meta))] * 12 + ["null", "7"])))
@@ -222,6 +229,7 @@ def damage(dice, frame):
 def stream(source, seed, count):
     dice = Dice(seed)
     maker = {"binance": Binance, "pyth": Pyth}[source](dice)
+    last = b""
     for i in range(count):
         frame = maker.frame()
         if dice.one_in(25):
@@ -229,6 +237,9 @@ def stream(source, seed, count):
         frame = frame.encode("utf-8")
         if dice.one_in(12):
             frame = damage(dice, frame)
+        if dice.one_in(15):
+            frame = last  # a second connection brings the same
+        last = frame
         yield b"%d.%03d: " % (1700000000 + i // 1000, i % 1000) + frame
 
 
