@@ -22,3 +22,7 @@ endforeach()
 kmy_oracle_test(hermes_ws_reconstructed pyth ms $KAMIYO_CAPTURES/pyth/hermes_ws_reconstructed.jsonl)
 kmy_oracle_test(edge_cases --edge $KAMIYO_CAPTURES/edge/edge_cases.jsonl)
 kmy_oracle_test(pyth_ids --ids $KAMIYO_CAPTURES/pyth/feed_ids.json)
+
+# The wire bench, small, so that it cannot rot; speed is not asserted.
+add_test(NAME bench_wire_smoke COMMAND bench_wire --smoke)
+set_tests_properties(bench_wire_smoke PROPERTIES TIMEOUT 60 LABELS bench)
