@@ -1,7 +1,8 @@
 /* token: the bearer a customer shows: a JWT (RFC 7519) signed with HS256 (RFC 7515), bound to one account.
 
-   One algorithm, fixed here; a header with any member but alg, typ and a known kid is refused; strict base64url; every claim required
-   (iss, sub, jti, iat, exp); constant-time compare.  No state but the key: revocation is the caller's set. */
+   One algorithm, fixed here; a header with any member but alg and typ is refused (kid too, until there is a table of keys); canonical
+   base64url only; every claim required (iss, sub, jti, iat, exp; times are integers), none twice; aud and nbf count if they are there (aud
+   must be the string "kamiyo"), other claims are ignored; constant-time compare.  No state but the key: revocation is the caller's set. */
 #ifndef KMY_PAY_TOKEN_H
 #define KMY_PAY_TOKEN_H
 
@@ -13,12 +14,15 @@
 
 #define KMY_TOKEN_ISSUER        "kamiyo"
 #define KMY_TOKEN_KEY_BYTES_MIN 32
+#define KMY_TOKEN_LEEWAY_S                                                                         \
+    30 /* clocks that differ; RFC 7519 section 4.1.4 allows some, T2 at most this */
+#define KMY_TOKEN_TIME_S_MAX INT64_C(9223372036) /* INT64_MAX nanoseconds, in the year 2262 */
 
-/* A key with its HMAC states prepared, so that a check costs two hash blocks and no set-up.  Not shared between threads while in use: each thread
-   has its own (kmy_token_key_new copies the secret). */
+/* A key with its HMAC states prepared, so that a check costs two hash blocks less and no set-up.  It is only read once made, so threads may
+   share it; the secret itself is not kept. */
 typedef struct kmy_token_key kmy_token_key_t;
 kmy_token_key_t *kmy_token_key_new(const void *secret, size_t len,
-                                   kmy_errctx_t *ctx); /* at least 32 bytes */
+                                   kmy_errctx_t *ctx); /* NULL with ctx: fewer than 32 bytes */
 void kmy_token_key_free(kmy_token_key_t *key);         /* wipes */
 
 typedef struct kmy_token_claims {
@@ -28,16 +32,19 @@ typedef struct kmy_token_claims {
     int64_t expires_s;
 } kmy_token_claims_t;
 
-/* Signs into out (KMY_TOKEN_BYTES_MAX, terminated).  An empty jti is filled with 128 random bits. */
+/* Signs into out (KMY_TOKEN_BYTES_MAX, terminated).  An empty jti is filled with 128 random bits.  KMY_BAD_INPUT: no account, or
+   expires_s not in (issued_s, KMY_TOKEN_TIME_S_MAX]; KMY_TOO_BIG. */
 kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
                          char out[KMY_TOKEN_BYTES_MAX], kmy_errctx_t *ctx);
 /* KMY_OK and *claims; KMY_UNAUTHENTICATED: malformed, forged, other algorithm, other issuer, not yet valid (30 s of leeway);
-   KMY_TOKEN_EXPIRED (only told of a genuine token).  Same time for every wrong signature. */
+   KMY_TOKEN_EXPIRED (only told of a genuine token).  *claims is untouched unless KMY_OK.  Same time for every wrong signature.  now_s
+   in [0, KMY_TOKEN_TIME_S_MAX].  Never allocates. */
 kmy_err_t kmy_token_verify(kmy_token_key_t *key, const char *token, size_t len, int64_t now_s,
                            kmy_token_claims_t *claims, kmy_errctx_t *ctx);
 
-/* Reads a secret file (at least 32 bytes; a trailing newline is dropped; must not be readable by others), or with an empty path makes
-   <data>/token.key with 32 random bytes (0600) at first use. */
+/* Reads a secret file (at least 32 bytes, at most cap; a trailing newline is dropped; must not be readable by others), or with an empty path
+   (or NULL) <data>/token.key, made with 32 random bytes (0600) at first use.  KMY_CONFIG: missing, too short or long, open to others;
+   KMY_IO.  Start-up only: blocks. */
 kmy_err_t kmy_token_secret_load(const char *path, const char *data_dir, uint8_t *out, size_t cap,
                                 size_t *len, kmy_errctx_t *ctx);
 

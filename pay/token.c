@@ -1,0 +1,131 @@
+/* token: the claims of a bearer, and nothing a bearer says is believed before its signature was checked. */
+#include "pay/token.h"
+
+#include "pay/token_jws.h"
+#include "wire/base64.h"
+#include "wire/json.h"
+
+#include <openssl/rand.h>
+#include <string.h>
+
+enum { JTI_RANDOM_BYTES = 16 };
+
+/* 128 bits in 22 characters. */
+static kmy_err_t jti_make(char out[KMY_JTI_BYTES_MAX], kmy_errctx_t *ctx)
+{
+    uint8_t random[JTI_RANDOM_BYTES];
+    _Static_assert(KMY_BASE64_TEXT_BYTES(JTI_RANDOM_BYTES) < KMY_JTI_BYTES_MAX, "a jti fits");
+    if (RAND_bytes(random, sizeof random) != 1)
+        return KMY_FAIL(ctx, KMY_INTERNAL, "no random numbers for a token id");
+    out[kmy_base64_encode(KMY_BASE64_URL, random, sizeof random, out)] = '\0';
+    return KMY_OK;
+}
+
+static bool times_ok(const kmy_token_claims_t *c)
+{
+    return c->issued_s >= 0 && c->expires_s > c->issued_s && c->expires_s <= KMY_TOKEN_TIME_S_MAX;
+}
+
+kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
+                         char out[KMY_TOKEN_BYTES_MAX], kmy_errctx_t *ctx)
+{
+    char json[KMY_TOKEN_PAYLOAD_BYTES_MAX];
+    size_t account_len = strnlen(claims->account, sizeof claims->account);
+    if (account_len < 1 || account_len >= sizeof claims->account)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "token needs an account");
+    if (!times_ok(claims))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "token must expire after it was issued");
+    if (claims->jti[0] == '\0') {
+        kmy_err_t err = jti_make(claims->jti, ctx);
+        if (err != KMY_OK)
+            return err;
+    }
+    kmy_buf_t b = kmy_buf(json, sizeof json);
+    kmy_buf_str(&b, "{\"iss\":\"" KMY_TOKEN_ISSUER "\",\"sub\":");
+    kmy_buf_json_str(&b, claims->account, account_len);
+    kmy_buf_str(&b, ",\"jti\":");
+    kmy_buf_json_str(&b, claims->jti, strnlen(claims->jti, sizeof claims->jti));
+    kmy_buf_str(&b, ",\"iat\":");
+    kmy_buf_i64(&b, claims->issued_s);
+    kmy_buf_str(&b, ",\"exp\":");
+    kmy_buf_i64(&b, claims->expires_s);
+    kmy_buf_str(&b, "}");
+    if (b.overflow || kmy_token_jws_sign(key, json, b.len, out, KMY_TOKEN_BYTES_MAX) == 0)
+        return KMY_FAIL(ctx, KMY_TOO_BIG, "token would have more than %d bytes",
+                        KMY_TOKEN_BYTES_MAX);
+    return KMY_OK;
+}
+
+enum { ISS, SUB, JTI, IAT, EXP, NBF, AUD, CLAIMS };
+
+static bool text_ok(kmy_json_token_t token, char *out, size_t cap)
+{
+    size_t len;
+    return token.type == KMY_JSON_STRING && kmy_json_unescape(token, out, cap, &len) && len > 0;
+}
+/* Times are whole seconds: 1.0, 1e9 and "1" are refused with everything else that is no plain integer. */
+static bool time_ok(kmy_json_token_t token, int64_t *out)
+{
+    return token.type == KMY_JSON_NUMBER && kmy_json_i64(token, out);
+}
+
+/* nbf and aud are not ours; a token signed with our key elsewhere may bring them, and then they count: an audience that is not us means the
+   token was not meant for us (RFC 7519 section 4.1.3).  A list of audiences is refused: nothing we know writes one. */
+static bool optional_ok(const kmy_json_field_t *f, int64_t *not_before_s)
+{
+    if (f[NBF].token.type != KMY_JSON_ERROR && !time_ok(f[NBF].token, not_before_s))
+        return false;
+    if (f[AUD].token.type == KMY_JSON_ERROR)
+        return true;
+    return f[AUD].token.type == KMY_JSON_STRING && kmy_json_is(f[AUD].token, KMY_TOKEN_ISSUER);
+}
+
+static kmy_err_t claims_read(const char *json, size_t len, kmy_token_claims_t *c,
+                             int64_t *not_before_s, kmy_errctx_t *ctx)
+{
+    kmy_json_field_t f[CLAIMS] = {
+        [ISS] = { .key = "iss" }, [SUB] = { .key = "sub" }, [JTI] = { .key = "jti" },
+        [IAT] = { .key = "iat" }, [EXP] = { .key = "exp" }, [NBF] = { .key = "nbf" },
+        [AUD] = { .key = "aud" }
+    };
+    kmy_json_t js;
+    kmy_json_init(&js, json, len);
+    if (kmy_json_object(&js, f, CLAIMS, NULL) != KMY_OK || kmy_json_next(&js).type != KMY_JSON_END)
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED,
+                        "token payload is no JSON object, or has a claim twice");
+    if (f[ISS].token.type != KMY_JSON_STRING || !kmy_json_is(f[ISS].token, KMY_TOKEN_ISSUER))
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token has another issuer");
+    if (!text_ok(f[SUB].token, c->account, sizeof c->account) ||
+        !text_ok(f[JTI].token, c->jti, sizeof c->jti))
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token lacks sub or jti");
+    if (!time_ok(f[IAT].token, &c->issued_s) || !time_ok(f[EXP].token, &c->expires_s) ||
+        !times_ok(c))
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token lacks iat or exp, or they make no sense");
+    *not_before_s = c->issued_s;
+    if (!optional_ok(f, not_before_s))
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED,
+                        "token is for another audience, or its nbf is no time");
+    return KMY_OK;
+}
+
+kmy_err_t kmy_token_verify(kmy_token_key_t *key, const char *token, size_t len, int64_t now_s,
+                           kmy_token_claims_t *claims, kmy_errctx_t *ctx)
+{
+    char json[KMY_TOKEN_PAYLOAD_BYTES_MAX];
+    size_t json_len;
+    int64_t not_before_s;
+    kmy_token_claims_t c;
+    kmy_err_t err = kmy_token_jws_open(key, token, len, json, &json_len, ctx);
+    if (err == KMY_OK)
+        err = claims_read(json, json_len, &c, &not_before_s, ctx);
+    if (err != KMY_OK)
+        return err;
+    KMY_ASSERT(now_s >= 0 && now_s <= KMY_TOKEN_TIME_S_MAX); /* so nothing below overflows */
+    if (c.issued_s > now_s + KMY_TOKEN_LEEWAY_S || not_before_s > now_s + KMY_TOKEN_LEEWAY_S)
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token is not valid yet: compare the clocks");
+    if (now_s >= c.expires_s + KMY_TOKEN_LEEWAY_S)
+        return KMY_FAIL(ctx, KMY_TOKEN_EXPIRED, "token expired %lld s ago",
+                        (long long)(now_s - c.expires_s));
+    *claims = c;
+    return KMY_OK;
+}

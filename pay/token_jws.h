@@ -1,0 +1,26 @@
+/* token: the signed envelope (RFC 7515 compact serialization, HS256), without its claims.  Pure; no allocation but kmy_token_key_new. */
+#ifndef KMY_PAY_TOKEN_JWS_H
+#define KMY_PAY_TOKEN_JWS_H
+
+#include "base/limits.h"
+#include "pay/token.h"
+
+/* base64url of {"alg":"HS256","typ":"JWT"}: the header of each token we make. */
+#define KMY_TOKEN_HEADER           "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
+#define KMY_TOKEN_HEADER_BYTES_MAX 96 /* of JSON; RFC 7515 A.1 has 29 */
+#define KMY_TOKEN_PAYLOAD_BYTES_MAX                                                                \
+    704 /* of JSON: 704 x 4/3 + 36 + 1 + 1 + 44 + 1 < KMY_TOKEN_BYTES_MAX */
+
+_Static_assert(704 / 3 * 4 + 4 + sizeof KMY_TOKEN_HEADER + 1 + 44 + 1 <= KMY_TOKEN_BYTES_MAX,
+               "the largest payload fits the largest token");
+
+/* Signs payload[0..len) into out, terminated; returns the length, 0 if it does not fit. */
+size_t kmy_token_jws_sign(const kmy_token_key_t *key, const void *payload, size_t len, char *out,
+                          size_t cap);
+/* KMY_OK: token is HS256, in canonical form, signed with key; payload (not terminated) is its content, of whatever kind.
+   KMY_UNAUTHENTICATED: anything else; payload then holds rubbish.  Also what `kamiyo check jws` asks. */
+kmy_err_t kmy_token_jws_open(const kmy_token_key_t *key, const char *token, size_t len,
+                             char payload[KMY_TOKEN_PAYLOAD_BYTES_MAX], size_t *payload_len,
+                             kmy_errctx_t *ctx);
+
+#endif
