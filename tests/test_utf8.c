@@ -114,8 +114,8 @@ static void every_sequence_of_1_to_3_bytes_agrees_with_the_reference(void **stat
     (void)state;
     for (size_t len = 0; len <= 3; len++) {
         for (uint32_t v = 0; v < 1u << (8 * len); v++) {
-            const uint8_t b[4] = { (uint8_t)(v >> 8 * (len > 2 ? 2 : len - 1)),
-                                   (uint8_t)(len > 2 ? v >> 8 : v), (uint8_t)v, 0 };
+            const uint8_t all[3] = { (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v };
+            const uint8_t *b = all + 3 - len;
             if (kmy_utf8_char_bytes(b, len) != reference_char(b, len) || !agrees(b, len))
                 fail_msg("%zu bytes %X", len, v);
         }

@@ -18,7 +18,8 @@ typedef struct {
 
 #define REFUSE(c, err, ...) KMY_FAIL((c)->ctx, (err), __VA_ARGS__)
 
-static kmy_err_t take_line_end(cursor_t *c)
+/* No CR LF stands at c->at: is that final? */
+static kmy_err_t take_odd_line_end(cursor_t *c)
 {
     if (c->at == c->end)
         return KMY_AGAIN;
@@ -27,8 +28,13 @@ static kmy_err_t take_line_end(cursor_t *c)
                       (unsigned)(uint8_t)*c->at);
     if (c->end - c->at < 2)
         return KMY_AGAIN;
-    if (c->at[1] != '\n')
-        return REFUSE(c, KMY_BAD_INPUT, "CR without LF; lines end with CR LF");
+    return REFUSE(c, KMY_BAD_INPUT, "CR without LF; lines end with CR LF");
+}
+
+static inline kmy_err_t take_line_end(cursor_t *c)
+{
+    if (c->end - c->at < 2 || c->at[0] != '\r' || c->at[1] != '\n')
+        return take_odd_line_end(c);
     c->at += 2;
     return KMY_OK;
 }
@@ -38,6 +44,57 @@ static const char *pass_chars(const char *p, const char *end, unsigned kind)
     while (p < end && kmy_http_is(*p, kind))
         p++;
     return p;
+}
+
+#ifdef __SSE2__
+/* FF where low <= byte <= low + width. */
+static inline __m128i in_range(__m128i v, char low, char width)
+{
+    __m128i from_low = _mm_sub_epi8(v, _mm_set1_epi8(low));
+    return _mm_cmpeq_epi8(_mm_min_epu8(from_low, _mm_set1_epi8(width)), from_low);
+}
+#endif
+
+/* The two below pass 16 bytes a turn as long as all of them are of the usual kind; the table has the last word on the byte they
+   stop at. */
+
+static const char *target_end(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i good = in_range(v, '$', ';' - '$');
+        good = _mm_or_si128(good, in_range(v, '?', '[' - '?'));
+        good = _mm_or_si128(good, in_range(v, 'a', 'z' - 'a'));
+        good = _mm_or_si128(good, _mm_cmpeq_epi8(v, _mm_set1_epi8('=')));
+        good = _mm_or_si128(good, _mm_cmpeq_epi8(v, _mm_set1_epi8('_')));
+        unsigned stop = ~(unsigned)_mm_movemask_epi8(good) & 0xFFFF;
+        if (stop) {
+            p += __builtin_ctz(stop);
+            break;
+        }
+        p += 16;
+    }
+#endif
+    return pass_chars(p, end, KMY_CH_TARGET);
+}
+
+static const char *name_end(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i good = in_range(_mm_or_si128(v, _mm_set1_epi8(0x20)), 'a', 'z' - 'a');
+        good = _mm_or_si128(good, _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+        unsigned stop = ~(unsigned)_mm_movemask_epi8(good) & 0xFFFF;
+        if (stop) {
+            p += __builtin_ctz(stop);
+            break;
+        }
+        p += 16;
+    }
+#endif
+    return pass_chars(p, end, KMY_CH_TOKEN);
 }
 
 static kmy_err_t take_method(cursor_t *c, kmy_http_request_t *req)
@@ -56,7 +113,7 @@ static kmy_err_t take_method(cursor_t *c, kmy_http_request_t *req)
 static kmy_err_t take_target(cursor_t *c, kmy_http_request_t *req)
 {
     const char *start = c->at;
-    const char *p = pass_chars(start, c->end, KMY_CH_TARGET);
+    const char *p = target_end(start, c->end);
     /* Before the next byte is looked at, which a shorter prefix may not have. */
     if (p - start > KMY_HTTP_TARGET_BYTES_MAX)
         return REFUSE(c, KMY_TARGET_TOO_LONG, "request target has more than %d bytes",
@@ -101,30 +158,6 @@ static kmy_err_t take_request_line(cursor_t *c, kmy_http_request_t *req)
         (err = take_version(c, req)) != KMY_OK)
         return err;
     return kmy_http_split_target(req, c->ctx);
-}
-
-/* End of the header name at p.  Names are mostly letters and dashes: 16 bytes a turn, the table for the rest. */
-static const char *name_end(const char *p, const char *end)
-{
-#ifdef __SSE2__
-    const __m128i to_lower = _mm_set1_epi8(0x20);
-    const __m128i a = _mm_set1_epi8('a');
-    const __m128i letters = _mm_set1_epi8('z' - 'a');
-    const __m128i dash = _mm_set1_epi8('-');
-    while (end - p >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i from_a = _mm_sub_epi8(_mm_or_si128(v, to_lower), a);
-        __m128i good = _mm_cmpeq_epi8(_mm_min_epu8(from_a, letters), from_a);
-        good = _mm_or_si128(good, _mm_cmpeq_epi8(v, dash));
-        unsigned stop = ~(unsigned)_mm_movemask_epi8(good) & 0xFFFF;
-        if (stop) {
-            p += __builtin_ctz(stop);
-            break;
-        }
-        p += 16;
-    }
-#endif
-    return pass_chars(p, end, KMY_CH_TOKEN);
 }
 
 /* First byte in [p, end) that may not stand in a value: a control other than the tab. */

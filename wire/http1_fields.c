@@ -193,9 +193,12 @@ static kmy_err_t note_connection(kmy_http_framing_t *f, kmy_view_t value)
 {
     kmy_view_t element;
     while (kmy_http_list_next(&value, &element)) {
-        f->close |= kmy_view_is_nocase(element, "close");
-        f->keep_alive |= kmy_view_is_nocase(element, "keep-alive");
-        f->upgrade |= kmy_view_is_nocase(element, "upgrade");
+        if (element.len == 5)
+            f->close |= kmy_view_is_nocase(element, "close");
+        else if (element.len == 7)
+            f->upgrade |= kmy_view_is_nocase(element, "upgrade");
+        else if (element.len == 10)
+            f->keep_alive |= kmy_view_is_nocase(element, "keep-alive");
     }
     return KMY_OK;
 }

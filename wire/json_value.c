@@ -158,8 +158,10 @@ bool kmy_json_i64(kmy_json_token_t token, int64_t *out)
 
 static kmy_json_field_t *field_of(kmy_json_field_t *fields, size_t count, kmy_json_token_t key)
 {
+    /* The first byte tells most keys apart; an escape may hide it. */
+    char first = key.len ? key.text[0] : '\0';
     for (size_t i = 0; i < count; i++)
-        if (kmy_json_is(key, fields[i].key))
+        if ((key.escaped || fields[i].key[0] == first) && kmy_json_is(key, fields[i].key))
             return &fields[i];
     return NULL;
 }
