@@ -20,9 +20,11 @@ typedef struct kmy_feeds_options {
     kmy_wake_t *const *wakes; /* one per reader thread; signalled after each publish */
     size_t wakes_count;
     kmy_metrics_t *metrics; /* this thread is its writer */
+    void (*tune)(kmy_feed_ws_options_t
+                     *o); /* NULL, or shortens limits before an upstream is added: for tests */
 } kmy_feeds_options_t;
 
-/* Makes the thread and its upstreams.  KMY_CONFIG: an URL, a key or the CA file is wrong. */
+/* Makes the thread and its upstreams.  KMY_CONFIG: an URL, a key, a secret or the CA file is wrong.  A source with an empty URL or no keys is off. */
 kmy_err_t kmy_feeds_start(kmy_feeds_t **out, const kmy_feeds_options_t *options, kmy_errctx_t *ctx);
 /* Closes upstream connections politely, publishes what is in hand, joins the thread, frees. */
 void kmy_feeds_stop(kmy_feeds_t *feeds);
