@@ -26,3 +26,17 @@ kmy_oracle_test(pyth_ids --ids $KAMIYO_CAPTURES/pyth/feed_ids.json)
 # The wire bench, small, so that it cannot rot; speed is not asserted.
 add_test(NAME bench_wire_smoke COMMAND bench_wire --smoke)
 set_tests_properties(bench_wire_smoke PROPERTIES TIMEOUT 60 LABELS bench)
+
+# The ring under fire (made for the tsan preset, bounded by ticks), and its model: it must hold, and each rule left out must break it.
+add_executable(stress_ring ${CMAKE_CURRENT_SOURCE_DIR}/stress_ring.c)
+target_link_libraries(stress_ring PRIVATE kmy_flags kmy_ringbuf)
+add_test(NAME stress_ring COMMAND stress_ring)
+set_tests_properties(stress_ring PROPERTIES TIMEOUT 120 LABELS stress)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+set(check_model ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/model/check.py ${CMAKE_CURRENT_SOURCE_DIR}/model/ring.pml)
+add_test(NAME model_ring COMMAND ${check_model})
+add_test(NAME model_ring_can_fail
+         COMMAND ${check_model} DROP_F1 DROP_F2 DROP_F3 DROP_F5 DROP_W3 DROP_CHECK CHECK_NEWEST BIG_BATCH)
+set_tests_properties(model_ring model_ring_can_fail PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS model)
+add_test(NAME bench_ring_smoke COMMAND bench_ring --smoke)
+set_tests_properties(bench_ring_smoke PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 60 LABELS bench)
