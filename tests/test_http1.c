@@ -179,6 +179,8 @@ static const head_t heads[] = {
     R(BAD_INPUT, "quoted", GET HOST "Transfer-Encoding: \"chunked\"\r\n" END),
     R(BAD_INPUT, "two words", GET HOST "Transfer-Encoding: x chunked\r\n" END),
     R(BAD_INPUT, "a byte too many", GET HOST "Transfer-Encoding: chunked\x80\r\n" END),
+    R(BAD_INPUT, "chunked and a comma", GET HOST "Transfer-Encoding: chunked,\r\n" END),
+    R(BAD_INPUT, "a comma and chunked", GET HOST "Transfer-Encoding: ,chunked\r\n" END),
     R(BAD_INPUT, "empty coding", GET HOST "Transfer-Encoding:\r\n" END),
     R(BAD_INPUT, "both, length first",
       GET HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" END),
@@ -284,6 +286,23 @@ static void every_byte_in_a_value_and_a_name_is_judged_by_the_grammar(void **sta
             good = kmy_http_parse(kmy_at_page_end(text, len), len, &req, NULL) == KMY_OK;
             if (c != ':' || at == 0) /* elsewhere the name is just shorter */
                 assert_int_equal(good, token);
+        }
+    }
+}
+
+static void every_byte_in_a_target_is_judged_by_the_grammar(void **state)
+{
+    (void)state;
+    static kmy_http_request_t req;
+    for (size_t at = 0; at < 40; at++) {
+        for (int c = 0; c < 256; c++) {
+            char text[128] = "GET /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx HTTP/1.1\r\n" HOST END;
+            size_t len = strlen(text);
+            text[5 + at] = (char)c;
+            bool good = kmy_http_parse(kmy_at_page_end(text, len), len, &req, NULL) == KMY_OK;
+            bool want =
+                c > 0x20 && c < 0x7F && !strchr("\"#%<>\\^`{|}", c); /* %xx is another test's */
+            assert_int_equal(good, want);
         }
     }
 }
@@ -517,6 +536,7 @@ int main(void)
         cmocka_unit_test(each_head_has_one_verdict_wherever_it_is_cut),
         cmocka_unit_test(the_byte_behind_a_head_changes_nothing),
         cmocka_unit_test(every_byte_in_a_value_and_a_name_is_judged_by_the_grammar),
+        cmocka_unit_test(every_byte_in_a_target_is_judged_by_the_grammar),
         cmocka_unit_test(targets_are_split),
         cmocka_unit_test(connection_headers_say_what_happens_next),
         cmocka_unit_test(bodies_are_announced),

@@ -44,6 +44,7 @@ static const body_t bodies[] = {
     B(BAD_INPUT, "17 digits, zeros in front", NULL, "00000000000000001\r\na"),
     B(BAD_INPUT, "bare LF behind the size", NULL, "1\na\r\n"),
     B(BAD_INPUT, "bare CR behind the size", NULL, "1\ra\r\n"),
+    B(BAD_INPUT, "something else for LF", NULL, "1\rab\r\n0\r\n\r\n"),
     B(BAD_INPUT, "bare LF behind the data", NULL, "1\r\na\n0\r\n\r\n"),
     B(BAD_INPUT, "no line end behind the data", NULL, "1\r\na0\r\n\r\n"),
     B(BAD_INPUT, "data longer than its size", NULL, "1\r\nab\r\n0\r\n\r\n"),

@@ -356,6 +356,8 @@ static const struct {
       UPGRADE "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j\r\n" VERSION "\r\n" },
     { KMY_BAD_INPUT, "key of 17 bytes",
       UPGRADE "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQA=\r\n" VERSION "\r\n" },
+    { KMY_BAD_INPUT, "key with something behind it",
+      UPGRADE "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==A\r\n" VERSION "\r\n" },
     { KMY_BAD_INPUT, "key without padding",
       UPGRADE "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n" VERSION "\r\n" },
     { KMY_BAD_INPUT, "key with a foreign character",

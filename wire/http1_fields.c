@@ -177,14 +177,15 @@ static kmy_err_t note_coding(kmy_http_framing_t *f, kmy_view_t value, kmy_errctx
     if (kmy_view_is_nocase(value, "chunked"))
         return KMY_OK;
     kmy_view_t element;
+    size_t count = 0;
     bool chunked = false;
     bool proper = true;
-    while (kmy_http_list_next(&value, &element)) {
+    for (; kmy_http_list_next(&value, &element); count++) {
         proper =
             proper && !chunked && is_token(element) && !kmy_view_is_nocase(element, "identity");
         chunked = kmy_view_is_nocase(element, "chunked");
     }
-    if (!proper || !chunked)
+    if (!proper || !chunked || count < 2)
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "Transfer-Encoding does not end in chunked, once");
     return KMY_FAIL(ctx, KMY_CODING, "Transfer-Encoding other than chunked; send it uncompressed");
 }
