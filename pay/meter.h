@@ -24,7 +24,17 @@ static inline void kmy_lease_check(const kmy_lease_t *lease)
 {
     KMY_ASSERT(lease->left_nusd >= 0);
     KMY_ASSERT(lease->spent_nusd >= 0);
-    KMY_ASSERT(lease->left_nusd + lease->spent_nusd == lease->granted_nusd);
+    KMY_ASSERT(lease->granted_nusd >= lease->spent_nusd); /* so the difference cannot overflow */
+    KMY_ASSERT(lease->left_nusd == lease->granted_nusd - lease->spent_nusd);
+}
+
+/* price x n; that it fits is the caller's promise (n <= left / price), kept here: a product that wrapped would be a gift. */
+static inline int64_t kmy_meter_sum(int64_t price_nusd, uint64_t n)
+{
+    int64_t sum = 0;
+    KMY_ASSERT(price_nusd >= 0);
+    KMY_ASSERT(price_nusd == 0 || !__builtin_mul_overflow(price_nusd, n, &sum));
+    return sum;
 }
 
 /* How many of n items at price_nusd the lease covers. price 0: all. */
@@ -41,8 +51,7 @@ static inline uint64_t kmy_meter_affordable(const kmy_lease_t *lease, int64_t pr
 /* Takes n x price; the caller asked kmy_meter_affordable before, so it cannot fail. */
 static inline void kmy_meter_take_ticks(kmy_lease_t *lease, int64_t price_nusd, uint64_t n)
 {
-    int64_t sum = price_nusd * (int64_t)n; /* n <= left / price, so it fits */
-    KMY_ASSERT(sum >= 0);
+    int64_t sum = kmy_meter_sum(price_nusd, n);
     KMY_ASSERT(sum <= lease->left_nusd);
     lease->left_nusd -= sum;
     lease->spent_nusd += sum;
@@ -52,8 +61,7 @@ static inline void kmy_meter_take_ticks(kmy_lease_t *lease, int64_t price_nusd, 
 /* Gives back ticks of which no byte was taken by the socket. */
 static inline void kmy_meter_untake_ticks(kmy_lease_t *lease, int64_t price_nusd, uint64_t n)
 {
-    int64_t sum = price_nusd * (int64_t)n;
-    KMY_ASSERT(sum >= 0);
+    int64_t sum = kmy_meter_sum(price_nusd, n);
     KMY_ASSERT(sum <= lease->spent_nusd);
     KMY_ASSERT(n <= lease->ticks_count);
     lease->left_nusd += sum;
