@@ -1,0 +1,214 @@
+/* The audit finds each kind of damage.  It is planted with plain LMDB calls, as a broken disk or a bug would. */
+#include "tests/ledger_rig.h"
+
+#include <lmdb.h>
+
+enum how { FLIP, DROP, PUT_OTHER };
+
+typedef struct damage {
+    const char *what;
+    const char *table;
+    const char *key;
+    size_t key_bytes;
+    enum how how;
+    size_t at;       /* FLIP: which byte of the value is xored with 1 */
+    const char *put; /* PUT_OTHER: a row of this key with another row's value */
+    size_t put_bytes;
+    const char *want; /* part of what the audit says first */
+} damage_t;
+
+#define K(text) text, sizeof(text) - 1
+#define ID(n)   K("\0\0\0\0\0\0\0" n)
+#define NONE    NULL, 0
+
+/* The ledger below has, by entries: 1 credit a, 2 credit b, 3 lease a to 0, 4 lease a to 1, 5 consume a 0, 6 return a 0. */
+static const damage_t damages[] = {
+    { "balance of an account", "accounts", ID("\1"), FLIP, 16, NONE, "does not add up" },
+    { "ticks of an account", "accounts", ID("\1"), FLIP, 40, NONE, "its entries say other" },
+    { "version of an account", "accounts", ID("\1"), FLIP, 0, NONE, "account 1 is damaged" },
+    { "an account's row", "accounts", ID("\2"), DROP, 0, NONE, "account records" },
+    { "an account's row, not the last", "accounts", ID("\1"), DROP, 0, NONE, "account 2 stands" },
+    { "an account too many", "accounts", ID("\2"), PUT_OTHER, 0, ID("\3"), "account records" },
+    { "a profile", "profiles", ID("\1"), DROP, 0, NONE, "" },
+    { "name inside a profile", "profiles", ID("\1"), FLIP, 22, NONE, "name of account 1" },
+    { "a name", "names", K("local:b"), DROP, 0, NONE, "name of account 2" },
+    { "a name that leads elsewhere", "names", K("local:b"), FLIP, 7, NONE, "name of account 2" },
+    { "a name too many", "names", K("local:b"), PUT_OTHER, 0, K("local:c"), "names" },
+    { "amount of a credit", "journal", ID("\1"), FLIP, 24, NONE, "reference first-local:a" },
+    { "amount of a lease", "journal", ID("\4"), FLIP, 24, NONE, "account 1 says" },
+    { "amount of a consumption", "journal", ID("\5"), FLIP, 24, NONE, "" },
+    { "sign of an amount", "journal", ID("\5"), FLIP, 31, NONE, "" },
+    { "ticks of a consumption", "journal", ID("\5"), FLIP, 40, NONE, "its entries say other" },
+    { "shard of an entry", "journal", ID("\6"), FLIP, 4, NONE, "shard 0" },
+    { "account of an entry", "journal", ID("\2"), FLIP, 8, NONE, "account 3" },
+    { "kind of an entry", "journal", ID("\3"), FLIP, 1, NONE, "entry 3 is damaged" },
+    { "side of an entry", "journal", ID("\6"), FLIP, 2, NONE, "entry 6 is damaged" },
+    { "the last entry", "journal", ID("\6"), DROP, 0, NONE, "" },
+    { "an entry in the middle", "journal", ID("\4"), DROP, 0, NONE, "entry 5 where 4" },
+    { "an entry too many", "journal", ID("\5"), PUT_OTHER, 0, ID("\7"), "" },
+    { "a reference", "refs", K("first-local:b"), DROP, 0, NONE, "could be credited again" },
+    { "amount in a reference", "refs", K("first-local:b"), FLIP, 16, NONE, "first-local:b" },
+    { "entry in a reference", "refs", K("first-local:b"), FLIP, 24, NONE, "first-local:b" },
+    { "a reference too many", "refs", K("first-local:b"), PUT_OTHER, 0, K("x"), "references" },
+    { "a lease", "leases", K("\0\0\0\0\0\0\0\1\0\0\0\1"), DROP, 0, NONE, "open leases" },
+    { "amount of an open lease", "leases", K("\0\0\0\0\0\0\0\1\0\0\0\1"), FLIP, 8, NONE,
+      "shard 1" },
+    { "a lease nobody was given", "leases", K("\0\0\0\0\0\0\0\1\0\0\0\1"), PUT_OTHER, 0,
+      K("\0\0\0\0\0\0\0\2\0\0\0\1"), "account 2" },
+    { "sums of the totals", "meta", K("totals"), FLIP, 8, NONE, "totals" },
+    { "count of accounts", "meta", K("totals"), FLIP, 40, NONE, "" },
+    { "count of entries", "meta", K("totals"), FLIP, 48, NONE, "entries" },
+    { "the totals", "meta", K("totals"), DROP, 0, NONE, "no totals" },
+};
+
+static void make_ledger(rig_t *r)
+{
+    int64_t granted;
+    rig_make(r, 1);
+    rig_open(r);
+    rig_account(r, "local:a", 10 * USD);
+    rig_account(r, "local:b", 5 * USD);
+    rig_begin(r);
+    assert_int_equal(kmy_ledger_lease(r->ledger, 1, 0, 2 * USD, &granted, NULL, &r->ctx), KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r->ledger, 1, 1, 3 * USD, &granted, NULL, &r->ctx), KMY_OK);
+    kmy_ledger_report_t report = { .account_id = 1,
+                                   .shard = 0,
+                                   .feed_id = 7,
+                                   .consumed_nusd = 1 * USD,
+                                   .returned_nusd = USD / 2,
+                                   .ticks_count = 1000 };
+    assert_int_equal(kmy_ledger_settle(r->ledger, &report, NOW, NULL, &r->ctx), KMY_OK);
+    rig_commit(r);
+    rig_close(r); /* as after a crash: the leases are open */
+}
+
+static void plant(const char *path, const damage_t *d)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_val key = { d->key_bytes, (void *)d->key };
+    MDB_val value;
+    uint8_t bytes[256];
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 16), 0);
+    assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, d->table, 0, &dbi), 0);
+    assert_int_equal(mdb_get(txn, dbi, &key, &value), 0);
+    assert_true(value.mv_size <= sizeof bytes && d->at < value.mv_size);
+    memcpy(bytes, value.mv_data, value.mv_size);
+    value.mv_data = bytes;
+    if (d->how == DROP)
+        assert_int_equal(mdb_del(txn, dbi, &key, NULL), 0);
+    if (d->how == FLIP)
+        bytes[d->at] ^= d->at == 31 ? 0x80 : 1;
+    if (d->how == PUT_OTHER)
+        key = (MDB_val){ d->put_bytes, (void *)d->put };
+    if (d->how != DROP)
+        assert_int_equal(mdb_put(txn, dbi, &key, &value, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void each_planted_damage_is_found_and_named(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        rig_t r;
+        make_ledger(&r);
+        rig_assert_clean(&r);
+        plant(r.path, &damages[i]);
+        kmy_ledger_audit_t audit = rig_audit(&r);
+        if (audit.faults_count == 0 || !strstr(audit.first_fault, damages[i].want))
+            fail_msg("%s: %llu faults, the first: %s", damages[i].what,
+                     (unsigned long long)audit.faults_count, audit.first_fault);
+        rig_remove(&r);
+    }
+}
+
+static void an_honest_ledger_has_no_faults_and_its_sums_are_told(void **state)
+{
+    rig_t r;
+    (void)state;
+    make_ledger(&r);
+    for (int opened = 0; opened < 2; opened++) {
+        kmy_ledger_audit_t audit = rig_audit(&r);
+        assert_int_equal(audit.faults_count, 0);
+        assert_string_equal(audit.first_fault, "");
+        assert_int_equal(audit.accounts_count, 2);
+        assert_int_equal(audit.entries_count, opened ? 8 : 6); /* two leases came back */
+        assert_int_equal(audit.credited_nusd, 15 * USD);
+        assert_int_equal(audit.leased_nusd, opened ? 0 : 3 * USD + USD / 2);
+        assert_int_equal(audit.consumed_nusd, USD);
+        if (!opened)
+            rig_open(&r);
+    }
+    rig_remove(&r);
+}
+
+static void what_does_not_add_up_is_not_opened_for_business(void **state)
+{
+    static const damage_t rows[] = {
+        { "", "accounts", ID("\1"), FLIP, 16, NONE, "" },
+        { "", "accounts", ID("\2"), DROP, 0, NONE, "" },
+        { "", "meta", K("totals"), FLIP, 8, NONE, "" },
+        { "", "leases", K("\0\0\0\0\0\0\0\1\0\0\0\1"), DROP, 0, NONE, "" },
+        { "", "leases", K("\0\0\0\0\0\0\0\1\0\0\0\1"), FLIP, 15, NONE, "" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        rig_t r;
+        make_ledger(&r);
+        plant(r.path, &rows[i]);
+        assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CORRUPT);
+        assert_true(strlen(r.ctx.detail) > 10);
+        rig_remove(&r);
+    }
+}
+
+static void a_newer_format_is_left_alone(void **state)
+{
+    static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" }; /* 1 + 256 */
+    rig_t r;
+    kmy_ledger_audit_t audit;
+    (void)state;
+    make_ledger(&r);
+    plant(r.path, &newer);
+    assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CONFIG);
+    assert_non_null(strstr(r.ctx.detail, "format 257"));
+    assert_int_equal(kmy_ledger_audit_path(r.path, &audit, &r.ctx), KMY_CONFIG);
+    plant(r.path, &newer); /* and back */
+    rig_open(&r);
+    assert_int_equal(r.recovery.leases_count, 2);
+    rig_remove(&r);
+}
+
+static void an_empty_environment_is_no_ledger(void **state)
+{
+    rig_t r;
+    MDB_env *env;
+    MDB_txn *txn;
+    kmy_ledger_audit_t audit;
+    (void)state;
+    rig_make(&r, 1);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_open(env, r.path, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    assert_int_equal(kmy_ledger_audit_path(r.path, &audit, &r.ctx), KMY_CORRUPT);
+    rig_remove(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_planted_damage_is_found_and_named),
+        cmocka_unit_test(an_honest_ledger_has_no_faults_and_its_sums_are_told),
+        cmocka_unit_test(what_does_not_add_up_is_not_opened_for_business),
+        cmocka_unit_test(a_newer_format_is_left_alone),
+        cmocka_unit_test(an_empty_environment_is_no_ledger),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
