@@ -79,7 +79,8 @@ typedef struct kmy_snapshot_item {
 
 /* Writes items[0..n) in one transaction: all of them to history, the newest of each (feed, source,
    kind) to last; then prunes, at most 2 n + 256 rows, so that retention keeps up at any rate; n = 0
-   only prunes.  Items stand in ascending seq; others are stored all the same, slower.  Allocates only
+   only prunes.  Items stand in ascending seq; others are stored all the same, slower (one
+   below the oldest minute's first seq counts as too old).  Allocates only
    when n or a feed id is larger than ever before.  now_ns: wall clock.
    On failure nothing of this batch is stored, and the caller may go on with the next one:
      KMY_IO    no disk space      KMY_FULL  the map is full, for a reader holds on to old pages */
