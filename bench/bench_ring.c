@@ -44,9 +44,9 @@ static const load_t smoke = { 3, 20000, 5000, 200, 1000 };
 /* ---- ours, in the peers' clothes: the reader tells where it is, the writer does not lap it ---- */
 
 typedef struct held {
-    _Alignas(128) kmy_ring_t *ring;
+    _Alignas(128) kmy_ring_t *ring; /* constants */
     size_t slots;
-    uint64_t head, room_until; /* writer's own */
+    _Alignas(128) uint64_t head, room_until; /* writer's own */
     _Alignas(128) _Atomic uint64_t cursor_told;
     _Alignas(128) uint64_t cursor, lost; /* reader's own */
 } held_t;
@@ -226,7 +226,9 @@ static double transfer(job_t *job)
         if (job->interval != 0) {
             while ((int64_t)(stamp() - next) < 0)
                 relax();
-            next += job->interval;
+            next =
+                stamp() +
+                job->interval; /* not in bursts after a pause: the hand-over is measured, no queue */
             ticks[0].mono_ns = (int64_t)stamp();
         }
         for (size_t i = 0; i < job->batch; i++)

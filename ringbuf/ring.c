@@ -26,6 +26,8 @@
 enum {
     TICK_WORDS = sizeof(kmy_tick_t) / sizeof(uint64_t), /* 15 */
     READ_BATCH = 32, /* ticks copied before one look whether they are whole */
+    OWN_AHEAD =
+        32, /* slots whose lines the writer asks for in advance, at most: 64 lines, four times what a core keeps in flight */
     LINE = 64,
 };
 
@@ -160,6 +162,20 @@ static inline void fill(slot_t *slot, const kmy_tick_t *tick)
     }
 }
 
+/* Asks for a slot's lines for writing.  Spelled out, because for plain x86-64 compilers make a prefetch for reading of
+   __builtin_prefetch(p, 1); a processor that does not know the instruction does nothing. */
+static inline void own(const slot_t *slot)
+{
+    const char *line = (const char *)slot;
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(line[0]));
+    __asm__ volatile("prefetchw %0" : : "m"(line[LINE]));
+#else
+    __builtin_prefetch(line, 1);
+    __builtin_prefetch(line + LINE, 1);
+#endif
+}
+
 void kmy_ring_publish(kmy_ring_t *ring, kmy_tick_t *ticks, size_t n)
 {
     const uint64_t mask = ring->slots - 1;
@@ -182,6 +198,11 @@ void kmy_ring_publish(kmy_ring_t *ring, kmy_tick_t *ticks, size_t n)
     }
     /* W3: pairs with the load in published() (R1) */
     atomic_store_explicit(&ring->head, first + n, memory_order_release);
+
+    /* The readers still have the lines of the next slots from the round before; taking them back while nobody waits is worth
+       half as much again in throughput (docs/decisions/ring.md). */
+    for (size_t i = 0; i < n && i < OWN_AHEAD; i++)
+        own(&ring->slot[(first + n + i) & mask]);
 }
 
 static inline uint64_t published(const kmy_ring_t *ring)
