@@ -72,6 +72,15 @@ KMY_SCAN_INLINE uint64_t kmy_scan_head(uint64_t w, unsigned k)
     return k == 8 ? w : w << (64 - 8 * k) | KMY_EACH('0') >> (8 * k);
 }
 
+/* Eight bytes from `at`, of which 0 to 7 may lie beyond `end` and are read as 0; eight bytes before `end` are readable. */
+KMY_SCAN_INLINE uint64_t kmy_scan_load_near(const char *at, const char *end)
+{
+    size_t left = KMY_LEFT(at, end);
+    if (__builtin_expect(left >= 8, 1))
+        return kmy_scan_load(at);
+    return left ? kmy_scan_load(end - 8) >> (64 - 8 * left) : 0;
+}
+
 /* Length of the plain ASCII run before the closing quote at *p; passes over it, not over the quote. */
 KMY_SCAN_INLINE bool kmy_scan_plain(const char **p, const char *end)
 {
@@ -105,10 +114,10 @@ KMY_SCAN_INLINE bool kmy_scan_uint(const char **p, const char *end, uint64_t *ou
         *p = at + k;
         return true;
     }
-    if (*at == '0' || KMY_LEFT(at, end) < 16)
+    if (*at == '0')
         return false;
     uint64_t high = kmy_scan_eight(w);
-    w = kmy_scan_load(at + 8);
+    w = kmy_scan_load_near(at + 8, end);
     stop = kmy_scan_nondigit(w);
     unsigned k = stop ? kmy_scan_first(stop) : 8;
     if (k == 8)
