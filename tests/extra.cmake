@@ -40,3 +40,55 @@ add_test(NAME model_ring_can_fail
 set_tests_properties(model_ring model_ring_can_fail PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS model)
 add_test(NAME bench_ring_smoke COMMAND bench_ring --smoke)
 set_tests_properties(bench_ring_smoke PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 60 LABELS bench)
+
+# kamiyo-sim: its pure parts as a unit test, the whole of it with an independent WebSocket client.
+add_executable(test_sim ${CMAKE_CURRENT_SOURCE_DIR}/sim/test_shift.c ${CMAKE_SOURCE_DIR}/tools/sim/shift.c
+               ${CMAKE_SOURCE_DIR}/tools/sim/mangle.c ${CMAKE_SOURCE_DIR}/tools/sim/market.c
+               ${CMAKE_SOURCE_DIR}/tools/sim/trouble.c)
+target_link_libraries(test_sim PRIVATE kmy_flags kmy_base PkgConfig::CMOCKA PkgConfig::JANSSON)
+add_test(NAME sim COMMAND test_sim)
+set_tests_properties(sim PROPERTIES TIMEOUT 60 LABELS unit)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+find_program(KMY_SYSTEM_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH) # the one that sees Debian's python3-* packages
+if(NOT KMY_SYSTEM_PYTHON)
+  set(KMY_SYSTEM_PYTHON ${Python3_EXECUTABLE})
+endif()
+add_test(NAME e2e_sim COMMAND ${KMY_SYSTEM_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_sim.py $<TARGET_FILE:kamiyo-sim>)
+set_tests_properties(e2e_sim PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 240 LABELS e2e)
+
+# Ticks on the wire and in the store, read by others: flatc's C++ and Python readers, Python's decimal, python3-lmdb.
+add_executable(tick_dump ${CMAKE_CURRENT_SOURCE_DIR}/tick_dump.c)
+target_link_libraries(tick_dump PRIVATE kmy_flags kmy_wire)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME tick_decimal COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tick_decimal.py $<TARGET_FILE:tick_dump>)
+set_tests_properties(tick_decimal PROPERTIES TIMEOUT 120 LABELS oracle)
+add_test(NAME bench_encode_smoke COMMAND bench_encode --smoke)
+add_test(NAME bench_snapshot_smoke COMMAND bench_snapshot --smoke)
+set_tests_properties(bench_encode_smoke bench_snapshot_smoke PROPERTIES TIMEOUT 60 LABELS bench)
+find_program(KMY_FLATC flatc)
+if(KMY_FLATC)
+  set(KMY_FLATC_OUT ${CMAKE_BINARY_DIR}/flatc)
+  add_custom_command(OUTPUT ${KMY_FLATC_OUT}/tick_generated.h ${KMY_FLATC_OUT}/kamiyo/Tick.py
+    COMMAND ${KMY_FLATC} --cpp --scoped-enums --python -o ${KMY_FLATC_OUT} ${CMAKE_SOURCE_DIR}/wire/tick.fbs
+    DEPENDS ${CMAKE_SOURCE_DIR}/wire/tick.fbs)
+  add_custom_target(kmy_flatc DEPENDS ${KMY_FLATC_OUT}/tick_generated.h)
+  add_executable(oracle_flat ${CMAKE_CURRENT_SOURCE_DIR}/oracle_flat.cpp)
+  add_dependencies(oracle_flat kmy_flatc)
+  target_include_directories(oracle_flat SYSTEM PRIVATE ${KMY_FLATC_OUT})
+  target_link_libraries(oracle_flat PRIVATE kmy_flags kmy_wire)
+  add_test(NAME oracle_flat COMMAND oracle_flat)
+  set_tests_properties(oracle_flat PROPERTIES TIMEOUT 120 LABELS oracle)
+  add_executable(snapshot_writer ${CMAKE_CURRENT_SOURCE_DIR}/snapshot_writer.c)
+  add_dependencies(snapshot_writer kmy_flatc)
+  target_link_libraries(snapshot_writer PRIVATE kmy_flags kmy_wire kmy_store)
+  add_test(NAME snapshot_live COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/snapshot_live.py
+           $<TARGET_FILE:snapshot_writer> ${KMY_FLATC_OUT})
+  set_tests_properties(snapshot_live PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS oracle)
+endif()
+
+# The tree's own rules, and the client against a stand-in of the daemon.  Debian's python3, because its modules are Debian's.
+find_program(KMY_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH)
+add_test(NAME layers COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_layers.py)
+add_test(NAME tidy COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_tidy.py)
+add_test(NAME client COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_client.py $<TARGET_FILE:kamiyo>)
+set_tests_properties(layers tidy client PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS tree)

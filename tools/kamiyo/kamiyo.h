@@ -1,0 +1,68 @@
+/* kamiyo: the client at a terminal.  One verb a file; this is what they share.  Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line
+   on stderr that says what, where and what to do.  Single-threaded; everything here may block. */
+#ifndef KMY_TOOLS_KAMIYO_H
+#define KMY_TOOLS_KAMIYO_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+typedef struct cli {
+    const char *verb;
+    const char *url;   /* public door, without a trailing slash */
+    const char *admin; /* admin door, the same */
+    const char *token; /* NULL: none */
+    const char *data;  /* the daemon's folder */
+    const char *ca;    /* NULL: the system's certificates */
+    const char *feed;
+    const char *account;
+    const char *usd;
+    int64_t ttl_s;   /* 0: the daemon's default */
+    int64_t seconds; /* 0: until interrupted */
+    uint64_t count;  /* 0: no limit */
+    bool json;
+    char **words; /* what is left behind the verb; borrowed from argv */
+    int words_count;
+} cli_t;
+
+/* The verbs: each returns an exit code. */
+int cli_feeds(const cli_t *cli);
+int cli_get(const cli_t *cli);
+int cli_batch(const cli_t *cli);
+int cli_stream(const cli_t *cli);
+int cli_account(const cli_t *cli);
+int cli_snapshot(const cli_t *cli);
+int cli_conns(const cli_t *cli);
+int cli_sources(const cli_t *cli);
+int cli_token(const cli_t *cli);
+int cli_ledger(const cli_t *cli);
+
+/* One line on stderr, "kamiyo stream: ...", with nothing unprintable in it; returns CLI_FAILED or CLI_USAGE. */
+__attribute__((format(printf, 2, 3))) int cli_fail(const cli_t *cli, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) int cli_wrong(const cli_t *cli, const char *fmt, ...);
+
+/* http.c: one request to a door; the answer's JSON is *out, the caller's to json_decref (NULL on failure).  A status of 400 or more is a failure:
+   the problem's code, detail and nearest name are told.  Returns an exit code. */
+typedef enum {
+    CLI_PUBLIC,
+    CLI_PUBLIC_PAID,
+    CLI_ADMIN
+} cli_door_t; /* with no bearer, the customer's, the operator's */
+int cli_request(const cli_t *cli, cli_door_t door, const char *path, const json_t *body,
+                json_t **out);
+/* `text` percent-encoded behind `path`; the caller frees. */
+char *cli_path(const char *path, const char *text);
+
+/* print.c: JSON as one line, and cells of tables (missing members are "-"; nothing unprintable reaches the terminal). */
+void cli_print_json(const json_t *value);
+const char *cli_cell(const json_t *object, const char *member, char *out, size_t cap);
+/* The rows of an array of objects under the named members; `heads` are shown above. */
+void cli_table(const json_t *rows, const char *const *members, const char *const *heads,
+               const int *widths, size_t count);
+
+#endif

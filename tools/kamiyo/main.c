@@ -1,0 +1,250 @@
+/* Arguments to a verb. */
+#include "tools/kamiyo/kamiyo.h"
+
+#include "base/decimal.h"
+#include "base/nearest.h"
+
+#include <curl/curl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct verb {
+    const char *name;
+    int (*run)(const cli_t *cli);
+    int words_min, words_max; /* behind the verb */
+    const char *use, *help;
+} verbs[] = {
+    { "feeds", cli_feeds, 0, 0, "feeds", "what can be bought, and its prices" },
+    { "get", cli_get, 1, 1, "get FEED", "the newest value of one feed" },
+    { "batch", cli_batch, 1, 100, "batch FEED...", "of several feeds, in one request" },
+    { "stream", cli_stream, 1, 1000, "stream FEED... [--seconds N] [--count N]",
+      "every tick as it comes; ends with what was received and what was charged" },
+    { "account", cli_account, 0, 0, "account [--account ID]",
+      "balance of the token's account, or of any (operator)" },
+    { "snapshot", cli_snapshot, 0, 0, "snapshot [--feed FEED]",
+      "last ticks, read from the store's files under --data" },
+    { "conns", cli_conns, 0, 0, "conns", "open connections (operator)" },
+    { "sources", cli_sources, 0, 0, "sources", "upstream connections (operator)" },
+    { "token", cli_token, 1, 2,
+      "token mint --account ID --usd X [--ttl SECONDS] | token revoke JTI|TOKEN",
+      "credits an account and prints a token; ends a token at once (operator)" },
+    { "ledger", cli_ledger, 1, 1, "ledger audit",
+      "recounts the ledger under --data from its entries" },
+};
+
+static const char options_help[] =
+    "options:\n"
+    "  --url URL     public door; KAMIYO_URL; default http://127.0.0.1:8402\n"
+    "  --token JWT   bearer token; KAMIYO_TOKEN\n"
+    "  --admin URL   admin door; KAMIYO_ADMIN; default http://127.0.0.1:8403\n"
+    "  --data DIR    the daemon's folder; KAMIYO_DATA; default ./data; operator verbs read\n"
+    "                DIR/admin.token unless KAMIYO_ADMIN_TOKEN is set\n"
+    "  --ca FILE     CA certificates to trust instead of the system's\n"
+    "  --json        machine output: one JSON value a line\n"
+    "  --help, --version\n"
+    "exit: 0 done, 1 failed, 2 wrong usage\n";
+
+static void usage(FILE *out)
+{
+    fputs("usage: kamiyo VERB [options]\n", out);
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        fprintf(out, "  %s\n        %s\n", verbs[i].use, verbs[i].help);
+    fputs(options_help, out);
+}
+
+__attribute__((format(printf, 2, 0))) static void complain(const cli_t *cli, const char *fmt,
+                                                           va_list ap)
+{
+    char text[1024];
+    vsnprintf(text, sizeof text, fmt, ap);
+    for (char *p = text; *p;
+         p++) { /* some of it came from a peer: nothing of it drives the terminal */
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = ' ';
+    }
+    fflush(stdout);
+    fprintf(stderr, "kamiyo%s%s: %s\n", cli->verb ? " " : "", cli->verb ? cli->verb : "", text);
+}
+
+int cli_fail(const cli_t *cli, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    complain(cli, fmt, ap);
+    va_end(ap);
+    return CLI_FAILED;
+}
+
+int cli_wrong(const cli_t *cli, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    complain(cli, fmt, ap);
+    va_end(ap);
+    return CLI_USAGE;
+}
+
+static const struct verb *find_verb(const cli_t *cli, const char *name)
+{
+    const char *near = NULL;
+    unsigned limit = kmy_nearest_limit(strlen(name));
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        const char *known = verbs[i].name;
+        unsigned d = kmy_nearest_distance(name, strlen(name), known, strlen(known), limit);
+        if (strcmp(name, known) == 0)
+            return &verbs[i];
+        if (d <= limit)
+            near = known;
+    }
+    if (near)
+        cli_wrong(cli, "no verb '%.40s'; did you mean %s?", name, near);
+    else
+        cli_wrong(cli, "no verb '%.40s'; kamiyo --help lists them", name);
+    return NULL;
+}
+
+enum {
+    O_URL = 256,
+    O_TOKEN,
+    O_ADMIN,
+    O_DATA,
+    O_CA,
+    O_JSON,
+    O_SECONDS,
+    O_COUNT,
+    O_FEED,
+    O_ACCOUNT,
+    O_USD,
+    O_TTL,
+    O_HELP,
+    O_VERSION
+};
+
+static const struct option long_options[] = {
+    { "url", required_argument, NULL, O_URL },
+    { "token", required_argument, NULL, O_TOKEN },
+    { "admin", required_argument, NULL, O_ADMIN },
+    { "data", required_argument, NULL, O_DATA },
+    { "ca", required_argument, NULL, O_CA },
+    { "json", no_argument, NULL, O_JSON },
+    { "seconds", required_argument, NULL, O_SECONDS },
+    { "count", required_argument, NULL, O_COUNT },
+    { "feed", required_argument, NULL, O_FEED },
+    { "account", required_argument, NULL, O_ACCOUNT },
+    { "usd", required_argument, NULL, O_USD },
+    { "ttl", required_argument, NULL, O_TTL },
+    { "help", no_argument, NULL, O_HELP },
+    { "version", no_argument, NULL, O_VERSION },
+    { NULL, 0, NULL, 0 },
+};
+
+/* A whole number from 1 up; false with the complaint made. */
+static bool number(const cli_t *cli, const char *option, uint64_t max, uint64_t *out)
+{
+    if (kmy_u64_parse(optarg, strlen(optarg), out) && *out >= 1 && *out <= max)
+        return true;
+    cli_wrong(cli, "%s '%.40s' is not a whole number from 1 to %llu", option, optarg,
+              (unsigned long long)max);
+    return false;
+}
+
+static bool take(cli_t *cli, int option)
+{
+    uint64_t n = 0;
+    switch (option) {
+    case O_URL:
+        cli->url = optarg;
+        return true;
+    case O_TOKEN:
+        cli->token = optarg;
+        return true;
+    case O_ADMIN:
+        cli->admin = optarg;
+        return true;
+    case O_DATA:
+        cli->data = optarg;
+        return true;
+    case O_CA:
+        cli->ca = optarg;
+        return true;
+    case O_JSON:
+        cli->json = true;
+        return true;
+    case O_FEED:
+        cli->feed = optarg;
+        return true;
+    case O_ACCOUNT:
+        cli->account = optarg;
+        return true;
+    case O_USD:
+        cli->usd = optarg;
+        return true;
+    case O_COUNT:
+        return number(cli, "--count", UINT64_MAX, &cli->count);
+    case O_SECONDS:
+        if (!number(cli, "--seconds", 31536000, &n))
+            return false;
+        cli->seconds = (int64_t)n;
+        return true;
+    case O_TTL:
+        if (!number(cli, "--ttl", 86400, &n))
+            return false;
+        cli->ttl_s = (int64_t)n;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *setting(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    cli_t cli = { .url = setting("KAMIYO_URL", "http://127.0.0.1:8402"),
+                  .admin = setting("KAMIYO_ADMIN", "http://127.0.0.1:8403"),
+                  .token = setting("KAMIYO_TOKEN", NULL),
+                  .data = setting("KAMIYO_DATA", "./data") };
+    signal(SIGPIPE, SIG_IGN);
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        if (o == O_HELP) {
+            usage(stdout);
+            return CLI_OK;
+        }
+        if (o == O_VERSION) {
+            printf("kamiyo %s\n", KMY_VERSION);
+            return CLI_OK;
+        }
+        if (o == '?')
+            return cli_wrong(&cli, "option '%.40s' is unknown or lacks its value; see --help",
+                             argv[optind - 1]);
+        if (!take(&cli, o))
+            return CLI_USAGE;
+    }
+    if (optind == argc) {
+        cli_wrong(&cli, "no verb given; kamiyo --help lists them");
+        return CLI_USAGE;
+    }
+    const struct verb *verb = find_verb(&cli, argv[optind]);
+    if (!verb)
+        return CLI_USAGE;
+    cli.verb = verb->name;
+    cli.words = argv + optind + 1;
+    cli.words_count = argc - optind - 1;
+    if (cli.words_count < verb->words_min || cli.words_count > verb->words_max)
+        return cli_wrong(&cli, "wrong number of words; usage: kamiyo %s", verb->use);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    int code = verb->run(&cli);
+    curl_global_cleanup();
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return cli_fail(&cli, "standard output could not be written");
+    return code;
+}

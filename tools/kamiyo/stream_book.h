@@ -1,0 +1,39 @@
+/* stream_book: what a subscriber writes down for itself, to be compared with what the server charged: per feed the last offset, gaps that were
+   announced and holes that were not.  Pure: no socket, no clock. */
+#ifndef KMY_TOOLS_STREAM_BOOK_H
+#define KMY_TOOLS_STREAM_BOOK_H
+
+#include "base/err.h"
+#include "base/limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct book_feed {
+    char name[KMY_FEED_NAME_BYTES_MAX];
+    uint64_t last_offset; /* 0: none yet */
+    uint64_t ticks_count;
+    int64_t price_nusd; /* per tick, as `subscribed` said */
+} book_feed_t;
+
+typedef struct book {
+    book_feed_t *feeds; /* owned */
+    size_t feeds_count;
+    uint64_t ticks_count;
+    uint64_t gaps_count;      /* gap frames */
+    uint64_t gap_ticks_count; /* offsets they covered */
+    uint64_t violations_count;
+    char first_violation[160];
+    int64_t charge_nusd; /* ticks at their prices */
+} book_t;
+
+void book_free(book_t *b);
+/* The feed of that name, made if need be; NULL: more than KMY_FEEDS_MAX, or the name is too long. */
+book_feed_t *book_feed(book_t *b, const char *name);
+/* A tick frame: its offset must be the next one after the last tick or gap. */
+void book_tick(book_t *b, book_feed_t *f, uint64_t offset);
+/* A gap frame over [from, to]: must begin right after the last tick or gap; `epoch` gaps start the count anew. */
+void book_gap(book_t *b, book_feed_t *f, uint64_t from, uint64_t to, bool epoch);
+
+#endif
