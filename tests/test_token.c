@@ -181,6 +181,48 @@ static void claims_are_all_there_once_and_of_their_type(void **state)
     }
 }
 
+/* Our own spelling is read by a short cut: with a blank in front it is not, and the answer must be the same. */
+static void the_short_cut_and_the_full_reader_agree(void **state)
+{
+    static const char *const parts[] = { "kamiyo", "Kamiyo",   "local:a", "",     "a b", "a\\u0041",
+                                         "a\\\"b", "\xc3\xa4", "\x7f",    "\x01", "a\"", "\"" };
+    static const char *const times[] = {
+        "1795000000",          "0",          "00",         "01795000000", "-1", "1795000000.0",
+        "17950000000",         "9223372036", "9223372037", "1",           "",   "1e9",
+        "99999999999999999999"
+    };
+    enum { PARTS = sizeof parts / sizeof *parts, TIMES = sizeof times / sizeof *times };
+    (void)state;
+    int good = 0;
+    for (size_t i = 0; i < 2 * PARTS * PARTS * 3; i++) {
+        for (size_t t = 0; t < TIMES; t++) {
+            const char *iss = parts[i % 2];
+            const char *sub = parts[i / 2 % PARTS];
+            const char *jti = parts[i / 2 / PARTS % PARTS];
+            const char *iat = times[i / 2 / PARTS / PARTS];
+            char payload[2][512];
+            char token[4096];
+            kmy_token_claims_t out[2];
+            kmy_err_t err[2];
+            memset(out, 0, sizeof out);
+            for (int full = 0; full < 2; full++) {
+                snprintf(payload[full], sizeof payload[full],
+                         "%s{\"iss\":\"%s\",\"sub\":\"%s\",\"jti\":\"%s\",\"iat\":%s,\"exp\":%s}",
+                         full ? " " : "", iss, sub, jti, iat, times[t]);
+                size_t len = rig_sign("{\"alg\":\"HS256\"}", payload[full], EVP_sha256(), token);
+                err[full] = verify(token, len, NOW, &out[full]);
+            }
+            if (err[0] != err[1] || strcmp(out[0].account, out[1].account) != 0 ||
+                strcmp(out[0].jti, out[1].jti) != 0 || out[0].issued_s != out[1].issued_s ||
+                out[0].expires_s != out[1].expires_s)
+                fail_msg("payload %s: %s by the short cut, %s in full", payload[0],
+                         kmy_err_code(err[0]), kmy_err_code(err[1]));
+            good += err[0] == KMY_OK;
+        }
+    }
+    assert_true(good > 0);
+}
+
 static void an_unsigned_payload_is_not_even_read(void **state)
 {
     static const char *const tokens[] = { "",
@@ -220,6 +262,7 @@ int main(void)
         cmocka_unit_test(tokens_that_make_no_sense_are_not_signed),
         cmocka_unit_test(a_token_lives_from_iat_to_exp_with_30_s_of_leeway),
         cmocka_unit_test(claims_are_all_there_once_and_of_their_type),
+        cmocka_unit_test(the_short_cut_and_the_full_reader_agree),
         cmocka_unit_test(an_unsigned_payload_is_not_even_read),
     };
     return cmocka_run_group_tests(tests, make_key, free_key);
