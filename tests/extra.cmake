@@ -92,3 +92,8 @@ add_test(NAME layers COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_laye
 add_test(NAME tidy COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_tidy.py)
 add_test(NAME client COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_client.py $<TARGET_FILE:kamiyo>)
 set_tests_properties(layers tidy client PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS tree)
+
+# Ledger and token benches, small, so that they cannot rot.
+add_test(NAME bench_ledger_smoke COMMAND bench_ledger --smoke --dir ${CMAKE_CURRENT_BINARY_DIR})
+add_test(NAME bench_token_smoke COMMAND bench_token --smoke --json)
+set_tests_properties(bench_ledger_smoke bench_token_smoke PROPERTIES TIMEOUT 60 LABELS bench)
