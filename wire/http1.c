@@ -71,6 +71,8 @@ static const char *target_end(const char *p, const char *end)
         unsigned stop = ~(unsigned)_mm_movemask_epi8(good) & 0xFFFF;
         if (stop) {
             p += __builtin_ctz(stop);
+            if (*p == ' ')
+                return p;
             break;
         }
         p += 16;
@@ -89,6 +91,8 @@ static const char *name_end(const char *p, const char *end)
         unsigned stop = ~(unsigned)_mm_movemask_epi8(good) & 0xFFFF;
         if (stop) {
             p += __builtin_ctz(stop);
+            if (*p == ':')
+                return p;
             break;
         }
         p += 16;

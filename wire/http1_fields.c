@@ -4,6 +4,35 @@
 
 #include <string.h>
 
+/* v, as long as `word`, equals it case-blind: 8 or 4 bytes at a time, the last ones overlapping.  word has 4 bytes or more, lower-case
+   letters, digits and dashes only, so that setting the bit 0x20 is exact: besides a letter's other case it makes these of controls
+   alone, which no name or value holds. */
+static inline bool is_word(kmy_view_t v, const char *word, size_t len)
+{
+    const uint64_t lower = UINT64_C(0x2020202020202020);
+    uint64_t diff = 0;
+    if (v.len != len)
+        return false;
+    if (len < 8) {
+        uint32_t a[2], b[2];
+        memcpy(&a[0], v.ptr, 4);
+        memcpy(&a[1], v.ptr + len - 4, 4);
+        memcpy(&b[0], word, 4);
+        memcpy(&b[1], word + len - 4, 4);
+        return !(((a[0] | (uint32_t)lower) ^ b[0]) | ((a[1] | (uint32_t)lower) ^ b[1]));
+    }
+    for (size_t at = 0;; at += 8) {
+        uint64_t a, b;
+        at = at < len - 8 ? at : len - 8;
+        memcpy(&a, v.ptr + at, 8);
+        memcpy(&b, word + at, 8);
+        diff |= (a | lower) ^ b;
+        if (at == len - 8)
+            return diff == 0;
+    }
+}
+#define IS_WORD(view, literal) is_word((view), (literal), sizeof(literal) - 1)
+
 static const char *pass_host(const char *p, const char *end)
 {
     while (p < end && kmy_http_is(*p, KMY_CH_HOST))
@@ -194,12 +223,9 @@ static kmy_err_t note_connection(kmy_http_framing_t *f, kmy_view_t value)
 {
     kmy_view_t element;
     while (kmy_http_list_next(&value, &element)) {
-        if (element.len == 5)
-            f->close |= kmy_view_is_nocase(element, "close");
-        else if (element.len == 7)
-            f->upgrade |= kmy_view_is_nocase(element, "upgrade");
-        else if (element.len == 10)
-            f->keep_alive |= kmy_view_is_nocase(element, "keep-alive");
+        f->close |= IS_WORD(element, "close");
+        f->keep_alive |= IS_WORD(element, "keep-alive");
+        f->upgrade |= IS_WORD(element, "upgrade");
     }
     return KMY_OK;
 }
@@ -221,27 +247,27 @@ kmy_err_t kmy_http_note_field(kmy_http_framing_t *f, const kmy_http_request_t *r
     kmy_view_t name = header->name;
     switch (name.len) { /* most lines are none of ours: the length alone tells */
     case 4:
-        if (kmy_view_is_nocase(name, "host"))
+        if (IS_WORD(name, "host"))
             return note_host(f, header->value, ctx);
         break;
     case 6:
-        if (kmy_view_is_nocase(name, "expect"))
+        if (IS_WORD(name, "expect"))
             return note_expect(f, req, header->value, ctx);
         break;
     case 7:
-        if (kmy_view_is_nocase(name, "upgrade"))
+        if (IS_WORD(name, "upgrade"))
             f->websocket |= kmy_http_list_has(header->value, "websocket");
         break;
     case 10:
-        if (kmy_view_is_nocase(name, "connection"))
+        if (IS_WORD(name, "connection"))
             return note_connection(f, header->value);
         break;
     case 14:
-        if (kmy_view_is_nocase(name, "content-length"))
+        if (IS_WORD(name, "content-length"))
             return note_length(f, header->value, ctx);
         break;
     case 17:
-        if (kmy_view_is_nocase(name, "transfer-encoding"))
+        if (IS_WORD(name, "transfer-encoding"))
             return note_coding(f, header->value, ctx);
         break;
     default:
