@@ -199,8 +199,8 @@ void kmy_ring_publish(kmy_ring_t *ring, kmy_tick_t *ticks, size_t n)
     /* W3: pairs with the load in published() (R1) */
     atomic_store_explicit(&ring->head, first + n, memory_order_release);
 
-    /* The readers still have the lines of the next slots from the round before; taking them back while nobody waits is worth
-       half as much again in throughput (docs/decisions/ring.md). */
+    /* The readers still have the lines of the next slots from the round before; taking them back ahead of need raised bulk
+       throughput about 1.4 times (docs/decisions/ring.md). */
     for (size_t i = 0; i < n && i < OWN_AHEAD; i++)
         own(&ring->slot[(first + n + i) & mask]);
 }
