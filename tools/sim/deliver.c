@@ -110,6 +110,7 @@ static bool hold(sim_conn_t *c, const uint8_t *payload, size_t len)
     }
     memcpy(c->held, payload, len);
     c->held_len = len;
+    c->held_ns = c->sim->now_ns;
     return true;
 }
 

@@ -9,6 +9,7 @@
 
 #define HUGE_BYTES    (8u << 20)
 #define GARBAGE_BYTES 256
+#define HELD_NS       KMY_NS_PER_S
 
 sim_active_t *sim_mischief_at_door(sim_venue_t *v, sim_trouble_kind_t kind)
 {
@@ -248,7 +249,7 @@ static void timers_of(sim_conn_t *c, int64_t now)
     }
     if (c->state != SIM_CONN_OPEN || sim_mischief_on(c, SIM_T_MUTE))
         return;
-    if (c->held_len > 0 && !sim_mischief_on(c, SIM_T_REORDER))
+    if (c->held_len > 0 && now - c->held_ns >= HELD_NS) /* its successor never came */
         sim_deliver_held(c);
     if (now - c->born_ns >= c->sim->o.lifetime_ns)
         sim_lifetime_over(c);

@@ -79,6 +79,7 @@ struct sim_conn {
 
     uint8_t *held; /* reorder: the frame that waits for its successor; owned; held_len 0: none */
     size_t held_len, held_cap;
+    int64_t held_ns;  /* since when */
     uint8_t *history; /* SIM_HISTORY_FRAMES x SIM_HISTORY_BYTES, owned, made with the first frame */
     uint16_t history_len[SIM_HISTORY_FRAMES];
     uint64_t history_count;

@@ -24,7 +24,6 @@ static SSL_CTX *context(X509 *cert, EVP_PKEY *key)
     SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
     SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                             SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(c, 1);
     if (cert && (SSL_CTX_use_certificate(c, cert) != 1 || SSL_CTX_use_PrivateKey(c, key) != 1)) {
         SSL_CTX_free(c);
         return NULL;
