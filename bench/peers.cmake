@@ -25,3 +25,15 @@ if(SIMDJSON_FOUND)
 endif()
 add_test(NAME bench_parse_smoke COMMAND bench_parse --smoke)
 set_tests_properties(bench_parse_smoke PROPERTIES TIMEOUT 60 LABELS bench)
+
+# bench_encode beside FlatBuffers' own builder (flatbuffers-compiler, libflatbuffers-dev).
+find_program(KMY_FLATC flatc)
+find_path(KMY_FLATBUFFERS_INCLUDE flatbuffers/flatbuffers.h)
+if(KMY_FLATC AND KMY_FLATBUFFERS_INCLUDE)
+  add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/flatc/tick_generated.h
+    COMMAND ${KMY_FLATC} --cpp --scoped-enums -o ${CMAKE_CURRENT_BINARY_DIR}/flatc ${CMAKE_SOURCE_DIR}/wire/tick.fbs
+    DEPENDS ${CMAKE_SOURCE_DIR}/wire/tick.fbs)
+  target_sources(bench_encode PRIVATE encode_peer.cpp ${CMAKE_CURRENT_BINARY_DIR}/flatc/tick_generated.h)
+  target_include_directories(bench_encode SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/flatc)
+  target_compile_definitions(bench_encode PRIVATE KMY_BENCH_FLATBUFFERS)
+endif()

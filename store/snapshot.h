@@ -11,6 +11,9 @@
    Values of last and history are FlatBuffers of wire/tick.fbs without size prefix; the caller brings
    the encoded bytes (store knows no wire format).
 
+   A binding that wants a map size (python3-lmdb takes 10 MiB by itself) is given the size of data.mdb,
+   else the environment outgrows it (MDB_MAP_RESIZED).
+
    One writer (the keeper thread; a second process is refused), any number of reading processes.
    Relaxed durability (kv.h), so the folder also holds `state`, a small text file that is written
    durably at open and close: epoch, which boot of the machine, clean or dirty, feed ids.  From it an

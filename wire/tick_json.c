@@ -95,10 +95,10 @@ static inline char *put_i64(char *p, int64_t v)
 
 /* --- decimals --- */
 
-/* ".123" of `fraction` x 10^-places without trailing zeros, nothing at all for 0. */
-static inline char *put_fraction8(char *p, uint64_t fraction, unsigned places)
+/* ".123" of `fraction` x 10^-8 without trailing zeros, nothing at all for 0. */
+static inline char *put_fraction8(char *p, uint32_t fraction)
 {
-    uint64_t digits = eight_digits((uint32_t)(fraction * pow10_u64[8 - places]));
+    uint64_t digits = eight_digits(fraction);
     if (digits == 0)
         return p;
     uint64_t ascii = digits | ASCII_ZEROS;
@@ -107,13 +107,13 @@ static inline char *put_fraction8(char *p, uint64_t fraction, unsigned places)
     return p + 1 + 8 - __builtin_clzll(digits) / 8; /* the highest byte is the last digit */
 }
 
-static inline char *put_fraction16(char *p, uint64_t fraction, unsigned places)
+/* The same of `fraction` x 10^-16. */
+static inline char *put_fraction16(char *p, uint64_t fraction)
 {
-    fraction *= pow10_u64[16 - places]; /* < 10^16 */
     uint64_t high = fraction / E8;
     uint32_t low = (uint32_t)(fraction - high * E8);
     if (low == 0)
-        return put_fraction8(p, high, 8);
+        return put_fraction8(p, (uint32_t)high);
     *p = '.';
     p = put_eight(p + 1, (uint32_t)high);
     uint64_t digits = eight_digits(low);
@@ -122,23 +122,26 @@ static inline char *put_fraction16(char *p, uint64_t fraction, unsigned places)
     return p + 8 - __builtin_clzll(digits) / 8;
 }
 
-/* mant x 10^expo.  Exponents that prices really have (-16..0) here, the others the slow way. */
+/* What is neither usual nor absurd: 9 to 16 places, or 20 digits of which few are a fraction. */
+static char *put_decimal_long(char *p, uint64_t mant, unsigned places)
+{
+    uint64_t whole = mant / pow10_u64[places];
+    uint64_t fraction = mant - whole * pow10_u64[places];
+    return put_fraction16(put_u64(p, whole), fraction * pow10_u64[16 - places]); /* < 10^16 */
+}
+
+/* mant x 10^expo.  Up to 8 places, as nearly all prices have, are first made 8, so that the divisor is
+   a constant and the division a multiplication. */
 static inline char *put_decimal_u(char *p, uint64_t mant, int expo)
 {
     unsigned places = (unsigned)-expo;
+    uint64_t scaled;
     if (places > 16)
         return p + kmy_dec_format_u(mant, expo, p);
-    uint64_t whole;
-    uint64_t fraction;
-    if (places == 8) { /* most feeds: a constant divisor is a multiplication */
-        whole = mant / E8;
-        fraction = mant % E8;
-    } else {
-        whole = mant / pow10_u64[places];
-        fraction = mant - whole * pow10_u64[places];
-    }
-    p = put_u64(p, whole);
-    return places <= 8 ? put_fraction8(p, fraction, places) : put_fraction16(p, fraction, places);
+    if (places > 8 || __builtin_mul_overflow(mant, pow10_u64[8 - places], &scaled))
+        return put_decimal_long(p, mant, places);
+    uint64_t whole = scaled / E8;
+    return put_fraction8(put_u64(p, whole), (uint32_t)(scaled - whole * E8));
 }
 
 static inline char *put_decimal(char *p, int64_t mant, int expo)
