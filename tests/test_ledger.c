@@ -225,7 +225,7 @@ static void spending_more_than_the_lease_is_our_bug_and_stops_the_program(void *
     static const kmy_ledger_report_t bugs[] = {
         { .account_id = 1, .shard = 0, .consumed_nusd = USD + 1 },
         { .account_id = 1, .shard = 0, .consumed_nusd = USD, .returned_nusd = 1 },
-        { .account_id = 1, .shard = 1, .consumed_nusd = 1 },
+        { .account_id = 1, .shard = 2, .consumed_nusd = 1 }, /* another shard's money */
         { .account_id = 1, .shard = 0, .consumed_nusd = -1 },
         { .account_id = 1, .shard = 0, .consumed_nusd = INT64_MAX, .returned_nusd = INT64_MAX },
     };
@@ -241,7 +241,9 @@ static void spending_more_than_the_lease_is_our_bug_and_stops_the_program(void *
             rig_open(&r);
             rig_account(&r, "local:a", 3 * USD);
             rig_begin(&r);
-            if (kmy_ledger_lease(r.ledger, 1, 0, USD, &granted, NULL, &r.ctx) != KMY_OK)
+            /* shard 1 holds enough, so that only the lease of the shard that reports can tell */
+            if (kmy_ledger_lease(r.ledger, 1, 0, USD, &granted, NULL, &r.ctx) != KMY_OK ||
+                kmy_ledger_lease(r.ledger, 1, 1, USD, &granted, NULL, &r.ctx) != KMY_OK)
                 _exit(1);
             signal(SIGABRT, SIG_DFL);
             (void)kmy_ledger_settle(r.ledger, &bugs[i], NOW, NULL, &r.ctx);
