@@ -97,3 +97,5 @@ set_tests_properties(layers tidy client PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1
 add_test(NAME bench_ledger_smoke COMMAND bench_ledger --smoke --dir ${CMAKE_CURRENT_BINARY_DIR})
 add_test(NAME bench_token_smoke COMMAND bench_token --smoke --json)
 set_tests_properties(bench_ledger_smoke bench_token_smoke PROPERTIES TIMEOUT 60 LABELS bench)
+add_test(NAME bench_sim_smoke COMMAND bench_sim --smoke)
+set_tests_properties(bench_sim_smoke PROPERTIES TIMEOUT 60 LABELS bench)
