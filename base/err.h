@@ -27,6 +27,7 @@
     X(EXPECTATION, "expectation_failed", "this Expect is not supported", 417, 4400)                \
     X(CODING, "coding_unsupported", "transfer coding not supported", 501, 4400)                    \
     X(HTTP_VERSION, "http_version", "HTTP version not supported", 505, 4400)                       \
+    X(UPGRADE_REQUIRED, "upgrade_required", "this resource speaks WebSocket", 426, 4400)           \
     X(UNAUTHENTICATED, "unauthenticated", "token missing or invalid", 401, 4401)                   \
     X(TOKEN_EXPIRED, "token_expired", "token has expired", 401, 4401)                              \
     X(TOKEN_REVOKED, "token_revoked", "token was revoked", 401, 4401)                              \

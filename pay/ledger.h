@@ -106,6 +106,17 @@ typedef struct kmy_ledger_report {
 kmy_err_t kmy_ledger_settle(kmy_ledger_t *l, const kmy_ledger_report_t *report, int64_t now_ns,
                             kmy_account_t *out, kmy_errctx_t *ctx);
 
+/* Sums over all accounts, with what the present batch did so far. */
+typedef struct kmy_ledger_totals {
+    uint64_t accounts_count;
+    uint64_t entries_count;
+    int64_t credited_nusd;
+    int64_t balance_nusd;
+    int64_t leased_nusd;
+    int64_t consumed_nusd;
+} kmy_ledger_totals_t;
+void kmy_ledger_totals(const kmy_ledger_t *l, kmy_ledger_totals_t *out);
+
 /* Revoked token ids, kept a day longer than they would have lived (clocks jump).  Visiting inside a batch also removes what outlived that.
    A visitor returns false to stop; jti is borrowed until it returns. */
 kmy_err_t kmy_ledger_revoke(kmy_ledger_t *l, const char *jti, int64_t expires_ns,

@@ -1,0 +1,394 @@
+/* dollar 5/7  in: pay/ledger (keeper)  out: pay/meter (shard) */
+#include "engine/account.h"
+
+#include "base/clock.h"
+#include "engine/conn.h"
+#include "engine/egress.h"
+#include "engine/stream.h"
+
+#include <string.h>
+
+enum {
+    IDLE_FORGET_S = 10
+}; /* an account nobody uses keeps its slot this long: agents that poll come back */
+
+static uint32_t slot_of(const kmy_shard_t *s, const kmy_shard_account_t *acc)
+{
+    return (uint32_t)(acc - s->accounts);
+}
+
+static bool ask(kmy_shard_t *s, const kmy_ask_t *ask)
+{
+    if (!kmy_queue_push(s->asks, ask))
+        return false; /* full: the caller keeps what it wanted to say and says it again at the next housekeeping */
+    kmy_wake_signal(&s->o.topology->keeper_wake);
+    return true;
+}
+
+static void ask_open(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    kmy_ask_t a = { .kind = KMY_ASK_OPEN, .slot = slot_of(s, acc), .gen = acc->gen };
+    memcpy(a.text, acc->name, sizeof a.text);
+    acc->open_sent = ask(s, &a);
+}
+
+kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name)
+{
+    uint32_t slot;
+    size_t len = strlen(name);
+    KMY_ASSERT(len < KMY_ACCOUNT_BYTES_MAX);
+    if (kmy_strmap_get(&s->account_names, name, len, &slot))
+        return &s->accounts[slot];
+    slot = s->accounts_free;
+    if (slot != KMY_NONE)
+        s->accounts_free = s->accounts[slot].next_free;
+    else if (s->accounts_high < s->accounts_max)
+        slot = s->accounts_high++;
+    else
+        return NULL;
+    kmy_shard_account_t *acc = &s->accounts[slot];
+    uint32_t gen = acc->gen + 1;
+    memset(acc, 0, sizeof *acc);
+    if (!kmy_strmap_put(&s->account_names, name, len, slot)) {
+        acc->next_free = s->accounts_free;
+        s->accounts_free = slot;
+        return NULL;
+    }
+    acc->gen = gen;
+    memcpy(acc->name, name, len + 1);
+    acc->state = KMY_ACCOUNT_OPENING;
+    acc->conns_head = acc->waiters_head = acc->waiters_tail = KMY_NONE;
+    acc->idle_ns = s->now_ns;
+    acc->report_ns = s->now_ns;
+    kmy_account_touch(s, acc);
+    ask_open(s, acc);
+    return acc;
+}
+
+void kmy_account_touch(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    if (acc->in_touched)
+        return;
+    acc->in_touched = true;
+    s->touched[s->touched_count++] = slot_of(s, acc);
+}
+
+void kmy_account_wait(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
+{
+    uint32_t idx = kmy_conn_idx(s, c);
+    KMY_ASSERT(!c->parked);
+    c->parked = true;
+    c->parked_account = slot_of(s, acc);
+    c->waiter_next = KMY_NONE;
+    if (acc->waiters_head == KMY_NONE)
+        acc->waiters_head = idx;
+    else
+        s->conns[acc->waiters_tail].waiter_next = idx;
+    acc->waiters_tail = idx;
+    acc->idle_ns = 0;
+}
+
+void kmy_account_unwait(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (!c->parked || c->parked_account == KMY_NONE)
+        return;
+    kmy_shard_account_t *acc = &s->accounts[c->parked_account];
+    uint32_t idx = kmy_conn_idx(s, c);
+    uint32_t prev = KMY_NONE;
+    for (uint32_t i = acc->waiters_head; i != idx; i = s->conns[i].waiter_next) {
+        KMY_ASSERT(i != KMY_NONE);
+        prev = i;
+    }
+    if (prev == KMY_NONE)
+        acc->waiters_head = c->waiter_next;
+    else
+        s->conns[prev].waiter_next = c->waiter_next;
+    if (acc->waiters_tail == idx)
+        acc->waiters_tail = prev;
+    c->parked = false;
+    c->parked_account = KMY_NONE;
+    kmy_account_touch(s, acc);
+}
+
+/* Everybody who waited looks again; whoever must wait on joins the list anew. */
+static void wake_waiters(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    uint32_t idx = acc->waiters_head;
+    acc->waiters_head = acc->waiters_tail = KMY_NONE;
+    while (idx != KMY_NONE) {
+        kmy_conn_t *c = kmy_conn_at(s, idx);
+        idx = c->waiter_next;
+        c->parked = false;
+        c->parked_account = KMY_NONE;
+        kmy_conn_resume(s, c);
+    }
+    kmy_account_touch(s, acc);
+}
+
+void kmy_account_join(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
+{
+    uint32_t idx = kmy_conn_idx(s, c);
+    KMY_ASSERT(c->account == KMY_NONE);
+    c->account = slot_of(s, acc);
+    c->conns_prev = KMY_NONE;
+    c->conns_next = acc->conns_head;
+    if (acc->conns_head != KMY_NONE)
+        s->conns[acc->conns_head].conns_prev = idx;
+    acc->conns_head = idx;
+    acc->conns_count++;
+    acc->idle_ns = 0;
+}
+
+void kmy_account_leave(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->account == KMY_NONE)
+        return;
+    kmy_shard_account_t *acc = &s->accounts[c->account];
+    if (c->conns_prev != KMY_NONE)
+        s->conns[c->conns_prev].conns_next = c->conns_next;
+    else
+        acc->conns_head = c->conns_next;
+    if (c->conns_next != KMY_NONE)
+        s->conns[c->conns_next].conns_prev = c->conns_prev;
+    acc->conns_count--;
+    c->account = KMY_NONE;
+    kmy_account_touch(s, acc);
+}
+
+/* --- leases -------------------------------------------------------------------------------- */
+
+static int64_t clamp(int64_t v, int64_t lo, int64_t hi)
+{
+    return v < lo ? lo : v > hi ? hi : v;
+}
+
+/* What should be in hand: enough for lease.target at the present rate. */
+static int64_t wanted(const kmy_shard_t *s, const kmy_shard_account_t *acc)
+{
+    int64_t per_s = acc->rate_nusd_s < INT64_MAX / 1000 ? acc->rate_nusd_s : INT64_MAX / 1000;
+    int64_t target = per_s * (s->config->lease.target_ns / KMY_NS_PER_MS) / 1000;
+    return clamp(target, s->config->lease.min_nusd, s->config->lease.max_nusd);
+}
+
+static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_nusd)
+{
+    if (acc->lease_asked || acc->state != KMY_ACCOUNT_OPEN)
+        return;
+    kmy_ask_t a = {
+        .kind = KMY_ASK_LEASE,
+        .slot = slot_of(s, acc),
+        .gen = acc->gen,
+        .account_id = acc->id,
+        .amount_nusd = amount_nusd,
+    };
+    acc->lease_asked = ask(s, &a);
+    kmy_account_touch(s, acc);
+}
+
+void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    int64_t want = wanted(s, acc);
+    if (acc->lease.left_nusd < want / 2 && acc->free_nusd > 0)
+        ask_lease(s, acc, want);
+}
+
+kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd)
+{
+    if (acc->lease.left_nusd >= need_nusd)
+        return KMY_COVER_YES;
+    if (acc->exhausted || kmy_account_balance(acc) < need_nusd)
+        return KMY_COVER_NO;
+    int64_t want = wanted(s, acc);
+    ask_lease(s, acc, want > need_nusd ? want : need_nusd);
+    return KMY_COVER_WAIT;
+}
+
+static void pause_session(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
+{
+    c->paused = true;
+    c->starved = false;
+    c->unpaid_ns = s->now_ns;
+    kmy_stream_payment_required(s, acc, c);
+}
+
+void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
+{
+    c->starved = true;
+    if (acc->exhausted && !acc->lease_asked)
+        pause_session(s, acc, c);
+    else
+        ask_lease(s, acc, wanted(s, acc));
+}
+
+static void take_figures(kmy_shard_account_t *acc, const kmy_tell_t *tell)
+{
+    acc->free_nusd = tell->free_nusd;
+    acc->elsewhere_nusd = tell->leased_nusd - tell->mine_nusd;
+    KMY_ASSERT(acc->free_nusd >= 0);
+    KMY_ASSERT(acc->elsewhere_nusd >= 0);
+}
+
+/* Sessions that waited for money try again. */
+static void feed_sessions(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    for (uint32_t i = acc->conns_head; i != KMY_NONE; i = s->conns[i].conns_next) {
+        kmy_conn_t *c = kmy_conn_at(s, i);
+        if (!c->starved && !c->paused)
+            continue;
+        c->starved = false;
+        c->paused = false;
+        c->unpaid_ns = 0;
+        kmy_egress_mark(s, c);
+    }
+}
+
+static void told_leased(kmy_shard_t *s, kmy_shard_account_t *acc, const kmy_tell_t *tell)
+{
+    acc->lease_asked = false;
+    take_figures(acc, tell);
+    acc->lease.granted_nusd += tell->amount_nusd;
+    acc->lease.left_nusd += tell->amount_nusd;
+    kmy_lease_check(&acc->lease);
+    kmy_account_touch(s, acc);
+    /* Nothing granted while others hold some: the keeper has called it back and will say when it is there. */
+    acc->exhausted = tell->amount_nusd == 0 && acc->free_nusd == 0 && acc->elsewhere_nusd == 0;
+    if (tell->amount_nusd > 0) {
+        feed_sessions(s, acc);
+    } else if (acc->exhausted) {
+        uint32_t next;
+        for (uint32_t i = acc->conns_head; i != KMY_NONE; i = next) {
+            kmy_conn_t *c = kmy_conn_at(s, i);
+            next = c->conns_next;
+            if (c->starved)
+                pause_session(s, acc, c);
+        }
+    }
+    if (tell->amount_nusd > 0 || acc->exhausted)
+        wake_waiters(s, acc);
+}
+
+static void report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes);
+
+static void told_recall(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    bool streams = acc->conns_count > 0 && acc->rate_nusd_s > 0;
+    /* One who streams keeps half, so that two who are both short do not throw the same slice to and fro for ever: it halves each time.  A
+       small rest goes whole: split below the price of a tick it would serve nobody. */
+    bool whole = !streams || acc->lease.left_nusd < s->config->lease.min_nusd / 8;
+    int64_t give = whole ? acc->lease.left_nusd : acc->lease.left_nusd / 2;
+    report(s, acc, give, false);
+}
+
+void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
+{
+    kmy_shard_account_t *acc = &s->accounts[tell->slot];
+    if (tell->slot >= s->accounts_high || acc->gen != tell->gen || acc->state == KMY_ACCOUNT_FREE)
+        return; /* forgotten meanwhile: its closing report is on the way to the keeper */
+    switch (tell->kind) {
+    case KMY_TELL_OPENED:
+        acc->state = tell->err == KMY_OK ? KMY_ACCOUNT_OPEN : KMY_ACCOUNT_UNKNOWN;
+        acc->id = tell->account_id;
+        if (tell->err == KMY_OK)
+            take_figures(acc, tell);
+        wake_waiters(s, acc);
+        break;
+    case KMY_TELL_LEASED:
+        told_leased(s, acc, tell);
+        break;
+    case KMY_TELL_CHANGED:
+        take_figures(acc, tell);
+        acc->exhausted = false;
+        feed_sessions(s, acc);
+        wake_waiters(s, acc);
+        break;
+    case KMY_TELL_RECALL:
+        told_recall(s, acc);
+        break;
+    default:
+        KMY_ASSERT(!"a tell for an account of an unknown kind");
+    }
+}
+
+/* --- reports ------------------------------------------------------------------------------- */
+
+static void report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes)
+{
+    kmy_lease_t *l = &acc->lease;
+    kmy_lease_check(l);
+    KMY_ASSERT(returned_nusd <= l->left_nusd);
+    kmy_ask_t a = {
+        .kind = KMY_ASK_REPORT,
+        .slot = slot_of(s, acc),
+        .gen = acc->gen,
+        .closes = closes,
+        .account_id = acc->id,
+        .consumed_nusd = l->spent_nusd,
+        .returned_nusd = returned_nusd,
+        .ticks_count = l->ticks_count,
+        .queries_count = l->queries_count,
+    };
+    if (!ask(s, &a))
+        return; /* nothing is lost: it all stands in the lease still */
+    int64_t period_ns = s->now_ns - acc->report_ns;
+    if (period_ns > 0) {
+        int64_t rate = (int64_t)((__int128)l->spent_nusd * KMY_NS_PER_S / period_ns);
+        acc->rate_nusd_s = rate > acc->rate_nusd_s ? rate : (acc->rate_nusd_s * 3 + rate) / 4;
+    }
+    acc->report_ns = s->now_ns;
+    acc->free_nusd += returned_nusd;
+    l->granted_nusd -= l->spent_nusd + returned_nusd;
+    l->left_nusd -= returned_nusd;
+    l->spent_nusd = 0;
+    l->ticks_count = 0;
+    l->queries_count = 0;
+    kmy_lease_check(l);
+    if (closes) {
+        kmy_strmap_del(&s->account_names, acc->name, strlen(acc->name));
+        acc->state = KMY_ACCOUNT_FREE;
+        acc->next_free = s->accounts_free;
+        s->accounts_free = slot_of(s, acc);
+    }
+}
+
+/* Reports one account if it is due; true: it may be forgotten by the touched list. */
+static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
+{
+    if (acc->state == KMY_ACCOUNT_OPENING && !acc->open_sent)
+        ask_open(s, acc);
+    bool used = acc->conns_count > 0 || acc->waiters_head != KMY_NONE;
+    if (used)
+        acc->idle_ns = 0;
+    else if (acc->idle_ns == 0)
+        acc->idle_ns = s->now_ns;
+    if (acc->state == KMY_ACCOUNT_OPENING || acc->lease_asked)
+        return false;
+    bool forget = !used && (all || s->now_ns - acc->idle_ns > IDLE_FORGET_S * KMY_NS_PER_S);
+    if (forget) {
+        report(s, acc, acc->lease.left_nusd, true);
+        return acc->state == KMY_ACCOUNT_FREE;
+    }
+    int64_t give = all ? acc->lease.left_nusd : 0;
+    if (give > 0 || (acc->lease.spent_nusd > 0 &&
+                     (all || s->now_ns - acc->report_ns >= s->config->lease.report_every_ns)))
+        report(s, acc, give, false);
+    return used && acc->lease.spent_nusd == 0 && acc->lease.ticks_count == 0 &&
+           acc->lease.queries_count == 0;
+}
+
+uint32_t kmy_account_report(kmy_shard_t *s, bool all)
+{
+    uint32_t kept = 0;
+    uint32_t holding = 0;
+    for (uint32_t i = 0; i < s->touched_count; i++) {
+        kmy_shard_account_t *acc = &s->accounts[s->touched[i]];
+        if (report_due(s, acc, all)) {
+            acc->in_touched = false;
+            continue;
+        }
+        holding +=
+            acc->lease.granted_nusd > 0 || acc->lease_asked || acc->state == KMY_ACCOUNT_OPENING;
+        s->touched[kept++] = s->touched[i];
+    }
+    s->touched_count = kept;
+    return holding;
+}

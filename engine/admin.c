@@ -1,0 +1,413 @@
+#include "engine/admin.h"
+
+#include "base/clock.h"
+#include "base/money.h"
+#include "engine/conn.h"
+#include "engine/reply.h"
+#include "engine/shard.h"
+#include "engine/subs.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { TTL_MIN_S = 60, TTL_MAX_S = 86400 };
+
+/* --- who may ------------------------------------------------------------------------------- */
+
+static bool host_is(kmy_view_t host, const char *name)
+{
+    size_t n = strlen(name);
+    return host.len >= n && kmy_view_is_nocase((kmy_view_t){ host.ptr, n }, name) &&
+           (host.len == n || host.ptr[n] == ':');
+}
+
+bool kmy_admin_allows(const kmy_shard_t *s, const kmy_http_request_t *req, kmy_errctx_t *ctx)
+{
+    if (kmy_http_header(req, "origin")) {
+        KMY_FAIL(ctx, KMY_FORBIDDEN, "the operator's door does not talk to web pages");
+        return false;
+    }
+    const kmy_view_t *host = kmy_http_header(req, "host");
+    if (!host)
+        return true; /* HTTP/1.0 without one */
+    char bound[KMY_CONFIG_TEXT_BYTES_MAX];
+    memcpy(bound, s->config->admin.listen, sizeof bound);
+    char *colon = strrchr(bound, ':');
+    if (colon)
+        *colon = 0;
+    if (host_is(*host, "127.0.0.1") || host_is(*host, "localhost") || host_is(*host, "[::1]") ||
+        host_is(*host, bound))
+        return true;
+    KMY_FAIL(ctx, KMY_FORBIDDEN, "Host is not this door's address");
+    return false;
+}
+
+static bool is_operator(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
+{
+    static const char scheme[] = "bearer ";
+    const kmy_view_t *h = kmy_http_header(req, "authorization");
+    size_t n = strlen(s->o.admin_token);
+    if (h && h->len == sizeof scheme - 1 + n &&
+        kmy_view_is_nocase((kmy_view_t){ h->ptr, sizeof scheme - 1 }, scheme) &&
+        CRYPTO_memcmp(h->ptr + sizeof scheme - 1, s->o.admin_token, n) == 0)
+        return true;
+    KMY_COUNT(s->metrics, auth_refused_total, 1);
+    kmy_reply_problem_with(s, c, req, KMY_UNAUTHENTICATED,
+                           "operator verbs need the bearer in <data>/admin.token",
+                           "WWW-Authenticate: Bearer\r\n", NULL);
+    return false;
+}
+
+/* --- open to all --------------------------------------------------------------------------- */
+
+bool kmy_admin_metrics(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                       kmy_view_t body)
+{
+    (void)body;
+    kmy_buf_t b = kmy_reply_body(s);
+    b.len = kmy_metrics_text(s->o.all_metrics, s->o.all_metrics_count, b.data, b.cap);
+    KMY_ASSERT(b.len < b.cap);
+    kmy_reply(s, c, req, 200, "text/plain; version=0.0.4", "", &b);
+    return true;
+}
+
+bool kmy_admin_live(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    (void)body;
+    kmy_buf_t b = kmy_reply_body(s);
+    kmy_buf_fmt(&b,
+                "{\"status\":\"ok\",\"version\":\"" KMY_VERSION "\",\"uptime_s\":%" PRId64
+                ",\"conformance_echo\":%s}",
+                (s->now_ns - s->o.start_mono_ns) / KMY_NS_PER_S,
+                s->o.conformance_echo ? "true" : "false");
+    kmy_reply_json(s, c, req, &b);
+    return true;
+}
+
+bool kmy_admin_ready(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    (void)body;
+    kmy_buf_t b = kmy_reply_body(s);
+    bool draining = atomic_load(&s->phase) != KMY_PHASE_RUN;
+    uint32_t stale = 0;
+    kmy_buf_str(&b, "{\"reasons\":[");
+    if (draining)
+        kmy_buf_str(&b, "\"draining\"");
+    for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
+        if (!s->catalog->feeds[i].required || !kmy_feed_is_stale(s, i))
+            continue;
+        kmy_buf_str(&b, draining || stale ? ",\"stale: " : "\"stale: ");
+        kmy_buf_str(
+            &b, s->catalog->feeds[i].name); /* from our own configuration, which allows no quotes */
+        kmy_buf_str(&b, "\"");
+        stale++;
+    }
+    bool ready = !draining && stale == 0;
+    kmy_buf_fmt(&b, "],\"ready\":%s}", ready ? "true" : "false");
+    kmy_reply(s, c, req, ready ? 200 : 503, "application/json", "", &b);
+    return true;
+}
+
+bool kmy_admin_sources(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                       kmy_view_t body)
+{
+    static const char *const states[KMY_UP_STATES] = { "idle", "dialing", "subscribing",
+                                                       "live", "backoff", "misconfigured" };
+    (void)body;
+    kmy_feeds_source_t src[16];
+    size_t n = *s->o.feeds ? kmy_feeds_sources(*s->o.feeds, src, 16) : 0;
+    kmy_buf_t b = kmy_reply_body(s);
+    kmy_buf_str(&b, "{\"sources\":[");
+    for (size_t i = 0; i < n; i++) {
+        const kmy_feed_ws_status_t *st = &src[i].status;
+        kmy_buf_fmt(&b,
+                    "%s{\"source\":\"%s\",\"state\":\"%s\",\"connects\":%" PRIu64
+                    ",\"frames\":%" PRIu64,
+                    i ? "," : "", kmy_source_name(src[i].source), states[st->state],
+                    st->connects_count, st->frames_count);
+        if (st->last_data_mono_ns > 0)
+            kmy_buf_fmt(&b, ",\"last_tick_age_ms\":%" PRId64,
+                        (s->now_ns - st->last_data_mono_ns) / KMY_NS_PER_MS);
+        kmy_buf_str(&b, ",\"last_error\":");
+        kmy_buf_json_str(&b, st->last_error, strlen(st->last_error));
+        kmy_buf_str(&b, "}");
+    }
+    kmy_buf_str(&b, "]}");
+    kmy_reply_json(s, c, req, &b);
+    return true;
+}
+
+/* --- verbs --------------------------------------------------------------------------------- */
+
+static void put_ns(kmy_buf_t *b, const char *key, int64_t s)
+{
+    kmy_buf_fmt(b, ",\"%s\":\"%" PRId64 "\"", key, s * KMY_NS_PER_S);
+}
+
+static void put_money(kmy_buf_t *b, const char *key, int64_t nusd)
+{
+    kmy_buf_fmt(b, ",\"%s\":", key);
+    kmy_buf_json_nusd(b, nusd);
+}
+
+/* CAIP-10 or an operator's own name; EVM addresses in lower case only, since that is how payers are named. */
+static bool legal_account(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:._-");
+    if (n == 0 || name[n] != 0)
+        return false;
+    return strncmp(name, "eip155:", 7) != 0 || strpbrk(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == NULL;
+}
+
+/* {"account":ID,"usd":"10","ttl_s":43200} */
+static kmy_err_t read_mint(kmy_shard_t *s, const kmy_http_request_t *req, kmy_view_t body,
+                           kmy_ask_t *a, kmy_errctx_t *ctx)
+{
+    kmy_json_t js;
+    kmy_json_field_t f[] = { { .key = "account" }, { .key = "usd" }, { .key = "ttl_s" } };
+    kmy_json_init(&js, body.ptr, body.len);
+    kmy_err_t err = kmy_json_object(&js, f, 3, ctx);
+    if (err != KMY_OK)
+        return err;
+    size_t len;
+    if (f[0].token.type != KMY_JSON_STRING ||
+        !kmy_json_unescape(f[0].token, a->text, sizeof a->text, &len) || !legal_account(a->text))
+        return KMY_FAIL(
+            ctx, KMY_BAD_INPUT,
+            "\"account\" must be 1 to %d of letters, digits and : . _ - (eip155 in lower case)",
+            KMY_ACCOUNT_BYTES_MAX - 1);
+    char usd[32];
+    if (f[1].token.type == KMY_JSON_STRING &&
+        (!kmy_json_unescape(f[1].token, usd, sizeof usd, &len) ||
+         kmy_nusd_parse(usd, len, &a->amount_nusd) != KMY_OK))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT,
+                        "\"usd\" must be a decimal string with at most nine decimals, such as "
+                        "\"10\" or \"0.5\"");
+    if (f[1].token.type != KMY_JSON_STRING && f[1].token.type != KMY_JSON_ERROR)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"usd\" must be a string: \"10\"");
+    a->when_s = s->config->tokens.lifetime_ns / KMY_NS_PER_S;
+    if (f[2].token.type != KMY_JSON_ERROR &&
+        (!kmy_json_i64(f[2].token, &a->when_s) || a->when_s < TTL_MIN_S || a->when_s > TTL_MAX_S))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"ttl_s\" must be %d to %d", TTL_MIN_S, TTL_MAX_S);
+    const kmy_view_t *key = kmy_http_header(req, "idempotency-key");
+    if (key) {
+        if (key->len == 0 || key->len > 100)
+            return KMY_FAIL(ctx, KMY_BAD_INPUT, "Idempotency-Key must have 1 to 100 bytes");
+        memcpy(a->ref, "key:", 4);
+        memcpy(a->ref + 4, key->ptr, key->len);
+    } else {
+        uint64_t r[2];
+        if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r)
+            return KMY_FAIL(ctx, KMY_INTERNAL, "no randomness");
+        kmy_buf_t b = kmy_buf(a->ref, sizeof a->ref - 1);
+        kmy_buf_fmt(&b, "mint:%016" PRIx64 "%016" PRIx64, r[0], r[1]);
+    }
+    return KMY_OK;
+}
+
+static bool minted(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
+{
+    const kmy_tell_t *t = s->answer;
+    kmy_token_claims_t claims = { .issued_s = s->now_wall_ns / KMY_NS_PER_S };
+    claims.expires_s = claims.issued_s + t->when_s;
+    memcpy(claims.account, t->text, sizeof claims.account);
+    char token[KMY_TOKEN_BYTES_MAX];
+    kmy_errctx_t ctx = { 0 };
+    kmy_err_t err = kmy_token_sign(s->token_key, &claims, token, &ctx);
+    if (err != KMY_OK) {
+        kmy_reply_problem(s, c, req, err, ctx.detail);
+        return true;
+    }
+    kmy_buf_t b = kmy_reply_body(s);
+    kmy_buf_str(&b, "{\"account\":");
+    kmy_buf_json_str(&b, claims.account, strlen(claims.account));
+    kmy_buf_fmt(&b, ",\"token\":\"%s\",\"jti\":\"%s\"", token, claims.jti);
+    put_ns(&b, "expires_at", claims.expires_s);
+    put_money(&b, "credited", t->amount_nusd);
+    put_money(&b, "balance", t->free_nusd + t->leased_nusd);
+    kmy_buf_str(&b, "}");
+    kmy_reply_json(s, c, req, &b);
+    return true;
+}
+
+/* The keeper refused: the answer is the problem it gave. */
+static bool answered_badly(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
+{
+    if (s->answer->err == KMY_OK)
+        return false;
+    kmy_reply_problem(s, c, req, (kmy_err_t)s->answer->err, s->answer->detail);
+    return true;
+}
+
+bool kmy_admin_mint(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    if (!is_operator(s, c, req))
+        return true;
+    if (c->answered)
+        return answered_badly(s, c, req) || minted(s, c, req);
+    kmy_errctx_t ctx = { 0 };
+    kmy_ask_t a = { .kind = KMY_ASK_MINT, .slot = kmy_conn_idx(s, c), .gen = c->gen };
+    kmy_err_t err = read_mint(s, req, body, &a, &ctx);
+    if (err != KMY_OK) {
+        kmy_reply_problem(s, c, req, err, ctx.detail);
+        return true;
+    }
+    return !kmy_shard_ask_and_park(s, c, req, &a);
+}
+
+/* A jti, or a whole token of ours whose jti is meant. */
+static kmy_err_t read_jti(kmy_shard_t *s, kmy_view_t body, kmy_ask_t *a, kmy_errctx_t *ctx)
+{
+    kmy_json_t js;
+    kmy_json_field_t f[] = { { .key = "jti" }, { .key = "token" } };
+    kmy_json_init(&js, body.ptr, body.len);
+    kmy_err_t err = kmy_json_object(&js, f, 2, ctx);
+    if (err != KMY_OK)
+        return err;
+    size_t len;
+    a->when_s = s->now_wall_ns / KMY_NS_PER_S + TTL_MAX_S; /* no token of ours lives longer */
+    if (f[1].token.type == KMY_JSON_STRING) {
+        char token[KMY_TOKEN_BYTES_MAX];
+        kmy_token_claims_t claims;
+        if (!kmy_json_unescape(f[1].token, token, sizeof token, &len))
+            return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"token\" is no token of ours");
+        err =
+            kmy_token_verify(s->token_key, token, len, s->now_wall_ns / KMY_NS_PER_S, &claims, ctx);
+        if (err == KMY_OK)
+            memcpy(a->text, claims.jti, sizeof claims.jti);
+        return err;
+    }
+    if (f[0].token.type != KMY_JSON_STRING ||
+        !kmy_json_unescape(f[0].token, a->text, KMY_JTI_BYTES_MAX, &len) || len == 0)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT,
+                        "send {\"jti\":\"...\"} with 1 to %d bytes, or {\"token\":\"...\"}",
+                        KMY_JTI_BYTES_MAX - 1);
+    return KMY_OK;
+}
+
+bool kmy_admin_revoke(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    if (!is_operator(s, c, req))
+        return true;
+    if (c->answered) {
+        if (answered_badly(s, c, req))
+            return true;
+        kmy_buf_t b = kmy_reply_body(s);
+        kmy_buf_str(&b, "{\"revoked\":");
+        kmy_buf_json_str(&b, s->answer->text, strlen(s->answer->text));
+        kmy_buf_str(&b, "}");
+        kmy_reply_json(s, c, req, &b);
+        return true;
+    }
+    kmy_errctx_t ctx = { 0 };
+    kmy_ask_t a = { .kind = KMY_ASK_REVOKE, .slot = kmy_conn_idx(s, c), .gen = c->gen };
+    kmy_err_t err = read_jti(s, body, &a, &ctx);
+    if (err != KMY_OK) {
+        kmy_reply_problem(s, c, req, err, ctx.detail);
+        return true;
+    }
+    return !kmy_shard_ask_and_park(s, c, req, &a);
+}
+
+static void put_figures(kmy_buf_t *b, const kmy_tell_t *t)
+{
+    put_money(b, "credited", t->credited_nusd);
+    put_money(b, "balance", t->free_nusd);
+    put_money(b, "leased", t->leased_nusd);
+    put_money(b, "consumed", t->consumed_nusd);
+    kmy_buf_fmt(b, ",\"ticks\":%" PRIu64 ",\"queries\":%" PRIu64, t->ticks_count, t->queries_count);
+}
+
+bool kmy_admin_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                       kmy_view_t body)
+{
+    (void)body;
+    if (!is_operator(s, c, req))
+        return true;
+    if (c->answered) {
+        if (answered_badly(s, c, req))
+            return true;
+        kmy_buf_t b = kmy_reply_body(s);
+        kmy_buf_str(&b, "{\"account\":");
+        kmy_buf_json_str(&b, s->answer->text, strlen(s->answer->text));
+        put_figures(&b, s->answer);
+        kmy_buf_str(&b, "}");
+        kmy_reply_json(s, c, req, &b);
+        return true;
+    }
+    kmy_ask_t a = { .kind = KMY_ASK_ACCOUNT, .slot = kmy_conn_idx(s, c), .gen = c->gen };
+    if (!kmy_http_query(req->query, "account", a.text, sizeof a.text) || a.text[0] == 0) {
+        kmy_reply_problem(s, c, req, KMY_BAD_INPUT, "name it: /v1/admin/accounts?account=ID");
+        return true;
+    }
+    return !kmy_shard_ask_and_park(s, c, req, &a);
+}
+
+bool kmy_admin_ledger(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    (void)body;
+    if (!is_operator(s, c, req))
+        return true;
+    if (c->answered) {
+        if (answered_badly(s, c, req))
+            return true;
+        kmy_buf_t b = kmy_reply_body(s);
+        kmy_buf_fmt(&b, "{\"accounts\":%u", s->answer->accounts_count);
+        put_figures(&b, s->answer);
+        kmy_buf_str(&b, "}");
+        kmy_reply_json(s, c, req, &b);
+        return true;
+    }
+    kmy_ask_t a = { .kind = KMY_ASK_LEDGER, .slot = kmy_conn_idx(s, c), .gen = c->gen };
+    return !kmy_shard_ask_and_park(s, c, req, &a);
+}
+
+static void put_conn(kmy_shard_t *s, kmy_buf_t *b, const kmy_conn_t *c, bool first)
+{
+    static const char *const states[KMY_CONN_STATES] = { "free", "http", "stream", "closing",
+                                                         "closed" };
+    char peer[INET6_ADDRSTRLEN];
+    inet_ntop(AF_INET6, &c->peer, peer, sizeof peer);
+    kmy_buf_fmt(b,
+                "%s{\"id\":\"%u:%u:%u\",\"door\":\"%s\",\"state\":\"%s\",\"peer\":\"%s\",\"port\":%"
+                "u,\"account\":",
+                first ? "" : ",", s->o.index, kmy_conn_idx(s, c), c->gen,
+                c->door == KMY_DOOR_PUBLIC ? "public" : "admin", states[c->state],
+                strncmp(peer, "::ffff:", 7) == 0 ? peer + 7 : peer, c->peer_port);
+    if (c->account != KMY_NONE)
+        kmy_buf_json_str(b, s->accounts[c->account].name, strlen(s->accounts[c->account].name));
+    else
+        kmy_buf_str(b, "null");
+    kmy_buf_fmt(b,
+                ",\"feeds\":%u,\"charged_ticks\":%" PRIu64
+                ",\"waiting_bytes\":%u,\"blocked_ms\":%" PRId64 ",\"paused\":%s}",
+                c->subs_count, c->charged_ticks, c->out ? c->out->end - c->out->begin : 0,
+                c->blocked_ns ? (s->now_ns - c->blocked_ns) / KMY_NS_PER_MS : 0,
+                c->paused ? "true" : "false");
+}
+
+/* The connections of this shard.  (The operator's door is shard 0's; with more shards `shards` says how many are not shown.) */
+bool kmy_admin_conns(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    (void)body;
+    if (!is_operator(s, c, req))
+        return true;
+    kmy_buf_t b = kmy_reply_body(s);
+    kmy_buf_fmt(
+        &b, "{\"shard\":%u,\"shards\":%u,\"open\":%" PRId64 ",\"conns\":[", s->o.index,
+        s->o.topology->shards_count,
+        kmy_metrics_sum(s->o.all_metrics, s->o.all_metrics_count, KMY_METRIC_connection_open));
+    bool first = true;
+    for (uint32_t i = 0; i < s->conns_high; i++) {
+        if (s->conns[i].state == KMY_CONN_FREE)
+            continue;
+        put_conn(s, &b, &s->conns[i], first);
+        first = false;
+    }
+    kmy_buf_str(&b, "]}");
+    kmy_reply_json(s, c, req, &b);
+    return true;
+}

@@ -1,0 +1,398 @@
+#include "engine/conn.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/account.h"
+#include "engine/egress.h"
+#include "engine/input.h"
+#include "engine/shard.h"
+#include "engine/stream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LINGER_S = 2, IN_START = 1024 };
+
+/* Who may follow whom; unlisted is impossible. */
+static const bool may_follow[KMY_CONN_STATES][KMY_CONN_STATES] = {
+    [KMY_CONN_FREE] = { [KMY_CONN_HTTP] = true },
+    [KMY_CONN_HTTP] = { [KMY_CONN_WS] = true, [KMY_CONN_LINGER] = true, [KMY_CONN_DEAD] = true },
+    [KMY_CONN_WS] = { [KMY_CONN_LINGER] = true, [KMY_CONN_DEAD] = true },
+    [KMY_CONN_LINGER] = { [KMY_CONN_DEAD] = true },
+    [KMY_CONN_DEAD] = { [KMY_CONN_FREE] = true },
+};
+
+static void become(kmy_conn_t *c, kmy_conn_state_t state)
+{
+    KMY_ASSERT(may_follow[c->state][state]);
+    c->state = (uint8_t)state;
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+static kmy_conn_t *take_slot(kmy_shard_t *s)
+{
+    uint32_t idx = s->conns_free;
+    if (idx != KMY_NONE)
+        s->conns_free = s->conns[idx].waiter_next;
+    else if (s->conns_high < s->conns_max)
+        idx = s->conns_high++;
+    else
+        return NULL;
+    kmy_conn_t *c = kmy_conn_at(s, idx);
+    uint32_t gen = (c->gen + 1) & 0xffffff;
+    memset(c, 0, sizeof *c);
+    c->gen = gen;
+    c->account = c->waiter_next = c->parked_account = c->conns_prev = c->conns_next = KMY_NONE;
+    c->subs_head = c->pending_head = c->pending_tail = KMY_NONE;
+    return c;
+}
+
+static void note_peer(kmy_conn_t *c)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    if (getpeername(c->fd, (struct sockaddr *)&ss, &len) != 0)
+        return;
+    if (ss.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)&ss;
+        c->peer = a->sin6_addr;
+        c->peer_port = ntohs(a->sin6_port);
+    } else if (ss.ss_family == AF_INET) { /* as ::ffff:a.b.c.d */
+        const struct sockaddr_in *a = (const struct sockaddr_in *)&ss;
+        c->peer.s6_addr[10] = c->peer.s6_addr[11] = 0xff;
+        memcpy(&c->peer.s6_addr[12], &a->sin_addr, 4);
+        c->peer_port = ntohs(a->sin_port);
+    }
+}
+
+static void refuse(kmy_shard_t *s, int fd)
+{
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: "
+                               "1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    KMY_COUNT(s->metrics, connection_refused_total, 1);
+    ssize_t n = send(fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)n;
+    close(fd);
+}
+
+static void arm_recv(kmy_shard_t *s, kmy_conn_t *c)
+{
+    struct io_uring_sqe *sqe = kmy_shard_sqe(s);
+    io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = 0;
+    io_uring_sqe_set_data64(sqe, kmy_op_pack(KMY_OP_RECV, c->gen, kmy_conn_idx(s, c)));
+    c->recv_armed = true;
+}
+
+void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door)
+{
+    /* The operator's door has a reserve of its own: a full house must not lock its owner out. */
+    bool full = door == KMY_DOOR_PUBLIC && s->public_count >= s->conns_max - KMY_CONNS_RESERVE;
+    kmy_conn_t *c = full || atomic_load(&s->phase) != KMY_PHASE_RUN ? NULL : take_slot(s);
+    if (!c) {
+        refuse(s, fd);
+        return;
+    }
+    become(c, KMY_CONN_HTTP);
+    c->fd = fd;
+    c->door = door;
+    c->recv_ns = c->sent_ns = s->now_ns;
+    c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
+    note_peer(c);
+    s->conns_count++;
+    s->public_count += door == KMY_DOOR_PUBLIC;
+    KMY_COUNT(s->metrics, connection_accept_total, 1);
+    KMY_GAUGE(s->metrics, connection_open, s->conns_count);
+    arm_recv(s, c);
+}
+
+/* --- input --------------------------------------------------------------------------------- */
+
+static bool keep_input(kmy_conn_t *c, const uint8_t *data, size_t len)
+{
+    size_t have = c->in ? c->in->len : 0;
+    if (have + len > KMY_IN_BYTES_MAX)
+        return false;
+    size_t cap = c->in ? c->in->cap : IN_START;
+    while (cap < have + len)
+        cap *= 2;
+    if (!c->in || cap > c->in->cap) {
+        kmy_in_t *in = realloc(c->in, sizeof *in + cap);
+        if (!in)
+            return false;
+        if (!c->in)
+            memset(in, 0, sizeof *in);
+        in->cap = (uint32_t)cap;
+        c->in = in;
+    }
+    memcpy(c->in->bytes + c->in->len, data, len);
+    c->in->len += (uint32_t)len;
+    return true;
+}
+
+/* A client that pipelines requests and does not read the answers is not asked for more. */
+static bool reads_input(const kmy_conn_t *c)
+{
+    if (c->parked || c->close_after)
+        return false;
+    return c->state == KMY_CONN_WS ||
+           (c->state == KMY_CONN_HTTP && kmy_out_count(c) < KMY_PIPELINE_BYTES_MAX);
+}
+
+static size_t consume(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
+{
+    size_t used = 0;
+    while (used < len && reads_input(c)) {
+        bool ws = c->state == KMY_CONN_WS;
+        size_t n = ws ? kmy_input_ws(s, c, data + used, len - used)
+                      : kmy_input_http(s, c, data + used, len - used);
+        used += n;
+        if (n == 0 && ws == (c->state == KMY_CONN_WS))
+            break;
+    }
+    return used;
+}
+
+static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
+{
+    kmy_in_t *in = c->in;
+    if (!in || in->len == 0 || !reads_input(c))
+        return;
+    size_t used = consume(s, c, in->bytes, in->len);
+    KMY_ASSERT(c->in == in);
+    if (used == in->len) {
+        free(in);
+        c->in = NULL;
+    } else if (used > 0) {
+        memmove(in->bytes, in->bytes + used, in->len - used);
+        in->len -= (uint32_t)used;
+    }
+}
+
+void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool more)
+{
+    c->recv_armed = more;
+    if (n <= 0) {
+        if (n == -ENOBUFS &&
+            c->state != KMY_CONN_DEAD) { /* the pool was empty for a moment: go on when it is not */
+            arm_recv(s, c);
+            return;
+        }
+        /* The peer ended its side.  A half-closed client still gets what it asked for; nothing more will be asked. */
+        if (n == 0 && c->state == KMY_CONN_HTTP && (c->out || c->parked)) {
+            c->close_after = !c->parked;
+            c->peer_ended = true;
+        } else if (c->state != KMY_CONN_DEAD) {
+            kmy_conn_kill(s, c);
+        }
+        kmy_conn_release(s, c);
+        return;
+    }
+    c->recv_ns = s->now_ns;
+    if (c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS) {
+        bool had = c->in != NULL;
+        size_t used = had ? 0 : consume(s, c, data, (size_t)n);
+        bool keeps = c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS;
+        if (used < (size_t)n && keeps && !c->close_after) {
+            if (!keep_input(c, data + used, (size_t)n - used)) {
+                kmy_conn_kill(s, c);
+            } else if (had) {
+                look_at_input(s, c);
+            } else if (c->state == KMY_CONN_HTTP) {
+                c->deadline_ns =
+                    s->now_ns + s->config->limits.head_timeout_ns; /* for all of the request */
+            }
+        }
+    } /* in LINGER and DEAD what still comes is read and dropped */
+    if (!c->recv_armed) {
+        if (c->state == KMY_CONN_DEAD)
+            kmy_conn_release(s, c);
+        else
+            arm_recv(s, c);
+    }
+}
+
+void kmy_conn_park(kmy_conn_t *c)
+{
+    KMY_ASSERT(!c->parked);
+    c->parked = true;
+    c->parked_account = KMY_NONE;
+}
+
+void kmy_conn_resume(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state != KMY_CONN_HTTP && c->state != KMY_CONN_WS)
+        return;
+    KMY_ASSERT(!c->parked);
+    if (c->auth_waits)
+        kmy_stream_auth_finish(s, c);
+    look_at_input(s, c);
+    if (c->peer_ended && !c->parked && c->state == KMY_CONN_HTTP) {
+        if (c->out)
+            c->close_after = true;
+        else
+            kmy_conn_kill(s, c);
+    }
+}
+
+void kmy_conn_become_ws(kmy_shard_t *s, kmy_conn_t *c, bool echo)
+{
+    become(c, KMY_CONN_WS);
+    c->echo = echo;
+    c->deadline_ns = echo ? 0 : s->now_ns + s->config->limits.auth_timeout_ns;
+}
+
+/* --- ending -------------------------------------------------------------------------------- */
+
+void kmy_conn_poll_out(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->poll_armed)
+        return;
+    struct io_uring_sqe *sqe = kmy_shard_sqe(s);
+    io_uring_prep_poll_add(sqe, c->fd, POLLOUT);
+    io_uring_sqe_set_data64(sqe, kmy_op_pack(KMY_OP_POLL, c->gen, kmy_conn_idx(s, c)));
+    c->poll_armed = true;
+}
+
+static void drop_input(kmy_conn_t *c)
+{
+    free(c->in);
+    c->in = NULL;
+    kmy_input_ws_free(c);
+}
+
+void kmy_conn_kill(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state == KMY_CONN_DEAD || c->state == KMY_CONN_FREE)
+        return;
+    become(c, KMY_CONN_DEAD);
+    /* Subscriptions, buffers and the slot go in kmy_conn_release: this may be in the middle of a completion that still looks at them.
+       The shutdown makes a receive or poll that is armed complete. */
+    shutdown(c->fd, SHUT_RDWR);
+    s->dying[s->dying_count++] = kmy_conn_idx(s, c);
+}
+
+void kmy_conn_linger(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state != KMY_CONN_HTTP && c->state != KMY_CONN_WS)
+        return;
+    if (c->peer_ended || (c->state == KMY_CONN_WS && c->close_sent && c->close_got && !c->out)) {
+        kmy_conn_kill(s, c);
+        return;
+    }
+    become(c, KMY_CONN_LINGER);
+    c->deadline_ns = s->now_ns + LINGER_S * KMY_NS_PER_S;
+    kmy_account_unwait(s, c);
+    if (!c->out)
+        shutdown(c->fd, SHUT_WR);
+}
+
+void kmy_conn_ws_close(kmy_shard_t *s, kmy_conn_t *c, uint16_t code, const char *reason)
+{
+    if (c->state != KMY_CONN_WS)
+        return;
+    uint8_t frame[128];
+    size_t n = kmy_ws_put_close(frame, code, reason);
+    c->close_sent = true;
+    if (!kmy_egress_bytes(s, c, frame, n))
+        return;
+    kmy_stream_unsubscribe_all(s, c);
+    kmy_conn_linger(s, c);
+}
+
+void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state == KMY_CONN_LINGER) {
+        if (c->close_got)
+            kmy_conn_kill(
+                s,
+                c); /* both close frames are through: the server ends the connection (RFC 6455 7.1.1) */
+        else
+            shutdown(c->fd, SHUT_WR);
+    } else if (c->state == KMY_CONN_HTTP && c->close_after) {
+        kmy_conn_linger(s, c);
+    } else if (c->state == KMY_CONN_HTTP) {
+        look_at_input(s, c);
+    }
+}
+
+void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state != KMY_CONN_DEAD || c->recv_armed || c->poll_armed || c->in_flight)
+        return;
+    kmy_stream_unsubscribe_all(s, c);
+    kmy_account_unwait(s, c);
+    kmy_account_leave(s, c);
+    drop_input(c);
+    free(c->out);
+    c->out = NULL;
+    close(c->fd);
+    s->conns_count--;
+    s->public_count -= c->door == KMY_DOOR_PUBLIC;
+    KMY_GAUGE(s->metrics, connection_open, s->conns_count);
+    become(c, KMY_CONN_FREE);
+    c->waiter_next = s->conns_free;
+    s->conns_free = kmy_conn_idx(s, c);
+}
+
+/* --- deadlines ----------------------------------------------------------------------------- */
+
+static void scan_ws(kmy_shard_t *s, kmy_conn_t *c)
+{
+    const kmy_config_t *cfg = s->config;
+    if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
+        kmy_stream_close(
+            s, c, KMY_UNAUTHENTICATED,
+            "no token within the time limit; send {\"op\":\"auth\",\"token\":\"...\"}");
+    else if (c->authenticated && s->now_wall_ns / KMY_NS_PER_S >= c->token_expires_s)
+        kmy_stream_close(s, c, KMY_TOKEN_EXPIRED,
+                         "the token has expired; get a new one and connect again");
+    else if (c->paused && s->now_ns - c->unpaid_ns > cfg->limits.unpaid_grace_ns)
+        kmy_stream_close(s, c, KMY_UNPAID, "no payment within the grace period");
+    else if (c->authenticated && c->subs_count == 0 &&
+             s->now_ns - c->recv_ns > cfg->limits.idle_timeout_ns)
+        kmy_stream_close(s, c, KMY_TIMEOUT, "nothing subscribed and nothing asked for too long");
+    else if (c->blocked_ns && c->slow_policy == KMY_SLOW_CLOSE && kmy_egress_lags(s, c))
+        kmy_stream_close(s, c, KMY_OVERRUN, "reader too slow");
+    else if (c->authenticated && !c->blocked_ns &&
+             s->now_ns - c->sent_ns > cfg->stream.heartbeat_ns)
+        kmy_stream_heartbeat(s, c);
+}
+
+static void scan_one(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state == KMY_CONN_FREE || c->state == KMY_CONN_DEAD)
+        return;
+    if (c->blocked_ns && s->now_ns - c->blocked_ns > s->config->limits.stall_timeout_ns) {
+        KMY_COUNT(s->metrics, connection_slow_total, 1);
+        struct linger rst = { .l_onoff = 1, .l_linger = 0 };
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
+        kmy_conn_kill(s, c);
+    } else if (c->state == KMY_CONN_LINGER) {
+        if (s->now_ns > c->deadline_ns)
+            kmy_conn_kill(s, c);
+    } else if (c->state == KMY_CONN_WS) {
+        scan_ws(s, c);
+    } else if (!c->parked && !c->out && s->now_ns > c->deadline_ns) {
+        if (c->in) /* a head or body that never became whole; an idle keep-alive just ends */
+            kmy_stream_http_timeout(s, c);
+        else
+            kmy_conn_kill(s, c);
+    }
+}
+
+void kmy_conn_scan(kmy_shard_t *s, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && s->conns_high > 0; i++) {
+        if (s->scan_at >= s->conns_high)
+            s->scan_at = 0;
+        scan_one(s, kmy_conn_at(s, s->scan_at++));
+    }
+}

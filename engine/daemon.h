@@ -1,0 +1,26 @@
+/* daemon: everything kamiyod is, started and stopped in order. */
+#ifndef KMY_ENGINE_DAEMON_H
+#define KMY_ENGINE_DAEMON_H
+
+#include "base/err.h"
+#include "engine/config.h"
+
+#include <stdbool.h>
+
+typedef struct kmy_daemon kmy_daemon_t;
+
+typedef struct kmy_daemon_options {
+    const kmy_config_t *config; /* borrowed */
+    bool conformance_echo;
+} kmy_daemon_options_t;
+
+/* Opens the stores (recovering what an unclean stop left, and saying so), binds the doors, starts the threads.  On KMY_OK it serves. */
+kmy_err_t kmy_daemon_start(kmy_daemon_t **out, const kmy_daemon_options_t *options,
+                           kmy_errctx_t *ctx);
+/* "127.0.0.1:8402", as bound. */
+const char *kmy_daemon_public(const kmy_daemon_t *d);
+const char *kmy_daemon_admin(const kmy_daemon_t *d);
+/* Drains the shards, records what is in hand, marks a clean stop. */
+void kmy_daemon_stop(kmy_daemon_t *d);
+
+#endif

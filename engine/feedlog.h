@@ -1,0 +1,67 @@
+/* tick 6/8   in: wire/tick_json, wire/flat   out: engine/egress
+
+   The log of one feed in one encoding: finished frames, back to back, the newest few thousand.  A subscription is a cursor into it, so that a
+   connection costs a cursor and not a queue.  Owned by one shard.
+
+   Bytes lie in a mirrored mapping (the same pages twice in a row), so that any run of frames is one contiguous piece.  The log grows by
+   doubling while it would have to drop frames younger than the lag limits, up to its maximum; then the oldest go, and readers behind them
+   have a gap. */
+#ifndef KMY_ENGINE_FEEDLOG_H
+#define KMY_ENGINE_FEEDLOG_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct kmy_feedlog_mark {
+    uint64_t begin;  /* byte position of the frame, counted from the log's birth */
+    int64_t mono_ns; /* when it was appended */
+} kmy_feedlog_mark_t;
+
+typedef struct kmy_feedlog {
+    uint8_t *bytes;            /* 2 x bytes_cap of address space; owned */
+    kmy_feedlog_mark_t *marks; /* marks_cap; mark of offset o at o & (marks_cap - 1); owned */
+    uint64_t bytes_cap;        /* power of two, at least a page; 0: never used */
+    uint64_t marks_cap;        /* power of two */
+    uint64_t first;            /* oldest offset held; == next: empty */
+    uint64_t next;             /* offset that comes next */
+    uint64_t end;              /* byte position behind the newest frame */
+    uint32_t users_count;      /* cursors on it; the owner closes a log nobody uses */
+} kmy_feedlog_t;
+
+typedef struct kmy_feedlog_limits {
+    uint64_t keep_ticks; /* hold at least this many ticks ... */
+    int64_t keep_ns;     /* ... or those of the last so many ns, whichever is less */
+    uint64_t bytes_max;  /* never more than this, power of two */
+} kmy_feedlog_limits_t;
+
+/* Opens an empty log whose first frame will have offset `next`.  false: no memory. */
+bool kmy_feedlog_open(kmy_feedlog_t *log, uint64_t next);
+void kmy_feedlog_close(kmy_feedlog_t *log);
+
+/* Room for a frame of up to frame_bytes_max; write it, then kmy_feedlog_commit its true length under `offset`.  If offset is not log->next (ticks were
+   lost on the way here), everything held is dropped first: cursors below see a gap.  Never fails: at its limits it drops the oldest. */
+uint8_t *kmy_feedlog_reserve(kmy_feedlog_t *log, const kmy_feedlog_limits_t *limits,
+                             uint64_t offset, size_t frame_bytes_max, int64_t mono_ns);
+void kmy_feedlog_commit(kmy_feedlog_t *log, size_t frame_bytes, int64_t mono_ns);
+
+static inline uint64_t kmy_feedlog_begin(const kmy_feedlog_t *log, uint64_t offset)
+{
+    return offset == log->next ? log->end : log->marks[offset & (log->marks_cap - 1)].begin;
+}
+
+/* The frames [from, from + n): one contiguous piece.  first <= from, from + n <= next. */
+static inline const uint8_t *kmy_feedlog_run(const kmy_feedlog_t *log, uint64_t from, uint64_t n,
+                                             size_t *bytes)
+{
+    uint64_t begin = kmy_feedlog_begin(log, from);
+    *bytes = (size_t)(kmy_feedlog_begin(log, from + n) - begin);
+    return log->bytes + (begin & (log->bytes_cap - 1));
+}
+
+/* How many whole frames from `from` on fit into `bytes` (all of them if they do). */
+uint64_t kmy_feedlog_fit(const kmy_feedlog_t *log, uint64_t from, uint64_t n, size_t bytes);
+
+#endif

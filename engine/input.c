@@ -1,0 +1,268 @@
+#include "engine/input.h"
+
+#include "base/log.h"
+#include "engine/conn.h"
+#include "engine/egress.h"
+#include "engine/routes.h"
+#include "engine/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- HTTP ---------------------------------------------------------------------------------- */
+
+static size_t refuse(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const kmy_errctx_t *ctx)
+{
+    KMY_COUNT(s->metrics, protocol_error_total, 1);
+    kmy_route_refuse(s, c, err,
+                     ctx); /* answers and closes: what follows cannot be told apart any more */
+    return 0;
+}
+
+/* A chunked body is decoded in place behind its head, as it comes.  KMY_OK: body[0..*body_len) is whole and *used bytes of input belong to the request. */
+static kmy_err_t decode_chunks(kmy_conn_t *c, const kmy_http_request_t *req, uint8_t *data,
+                               size_t len, size_t *body_len, size_t *used, kmy_errctx_t *ctx)
+{
+    kmy_in_t *in = c->in;
+    if (!in || data != in->bytes)
+        return KMY_AGAIN; /* first let it be kept: the decoder's state stands beside the bytes */
+    if (in->chunks_used > 0) { /* was parked after its last chunk */
+        *body_len = in->decoded_bytes;
+        *used = in->chunks_used;
+        return KMY_OK;
+    }
+    if (in->head_bytes == 0) {
+        in->head_bytes = (uint32_t)req->head_bytes;
+        in->decoded_bytes = 0;
+        memset(&in->chunks, 0, sizeof in->chunks);
+    }
+    size_t begin = in->head_bytes + in->decoded_bytes;
+    size_t raw = len - begin;
+    size_t out = 0;
+    kmy_err_t err = kmy_http_chunks_feed(&in->chunks, (char *)data + begin, &raw, &out, ctx);
+    in->decoded_bytes += (uint32_t)out;
+    if (in->decoded_bytes > KMY_HTTP_BODY_BYTES_MAX)
+        return KMY_FAIL(ctx, KMY_TOO_BIG, "body above %d bytes", KMY_HTTP_BODY_BYTES_MAX);
+    if (err == KMY_AGAIN) { /* all raw bytes are consumed: only the payload stays */
+        in->len = in->head_bytes + in->decoded_bytes;
+        return KMY_AGAIN;
+    }
+    *body_len = in->decoded_bytes;
+    *used = begin + raw;
+    in->chunks_used = (uint32_t)*used;
+    return err;
+}
+
+size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
+{
+    kmy_errctx_t ctx = { 0 };
+    kmy_http_request_t req;
+    kmy_err_t err = kmy_http_parse((const char *)data, len, &req, &ctx);
+    if (err == KMY_AGAIN) {
+        if (len < KMY_HTTP_HEAD_BYTES_MAX)
+            return 0;
+        return refuse(s, c, KMY_HEAD_TOO_BIG, &ctx);
+    }
+    if (err != KMY_OK)
+        return refuse(s, c, err, &ctx);
+    size_t body_len = (size_t)req.body_bytes;
+    size_t used = req.head_bytes + body_len;
+    if (req.body_bytes > KMY_HTTP_BODY_BYTES_MAX) {
+        KMY_FAIL(&ctx, KMY_TOO_BIG, "body of %llu bytes, limit %d",
+                 (unsigned long long)req.body_bytes, KMY_HTTP_BODY_BYTES_MAX);
+        return refuse(s, c, KMY_TOO_BIG, &ctx);
+    }
+    if (req.chunked) {
+        err = decode_chunks(c, &req, data, len, &body_len, &used, &ctx);
+        if (err != KMY_OK && err != KMY_AGAIN)
+            return refuse(s, c, err, &ctx);
+    } else if (len < used) {
+        err = KMY_AGAIN;
+    }
+    if (err == KMY_AGAIN) {
+        if (req.expect_continue && !c->continued) {
+            c->continued = true;
+            static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+            kmy_egress_bytes(s, c, text, sizeof text - 1);
+        }
+        return 0;
+    }
+    kmy_view_t body = { (const char *)data + req.head_bytes, body_len };
+    if (!kmy_route(s, c, &req, body))
+        return 0; /* parked: the same bytes come again when the answer is there */
+    if (req.chunked) {
+        c->in->head_bytes = 0;
+        c->in->chunks_used = 0;
+    }
+    c->continued = false;
+    c->deadline_ns =
+        c->state != KMY_CONN_HTTP ? c->deadline_ns : s->now_ns + s->config->limits.idle_timeout_ns;
+    return used;
+}
+
+/* --- WebSocket ----------------------------------------------------------------------------- */
+
+void kmy_input_ws_free(kmy_conn_t *c)
+{
+    if (c->ws)
+        free(c->ws->message);
+    free(c->ws);
+    c->ws = NULL;
+}
+
+static kmy_ws_rules_t rules_of(const kmy_shard_t *s, const kmy_conn_t *c)
+{
+    return (kmy_ws_rules_t){
+        .server = true,
+        .message_bytes_max =
+            c->echo ? (uint64_t)KMY_ECHO_BYTES_MAX : (uint64_t)s->config->limits.frame_bytes,
+        .fragments_max = c->echo ? 0 : KMY_WS_FRAGMENTS_MAX,
+    };
+}
+
+static void fail(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why)
+{
+    KMY_COUNT(s->metrics, protocol_error_total, 1);
+    kmy_conn_ws_close(s, c, (uint16_t)kmy_err_ws(err), why);
+}
+
+static void control_frame(kmy_shard_t *s, kmy_conn_t *c, const kmy_ws_header_t *h,
+                          const uint8_t *payload)
+{
+    if (h->opcode == KMY_WS_PING) {
+        kmy_egress_frame(s, c, KMY_WS_PONG, payload, (size_t)h->payload_bytes);
+    } else if (h->opcode == KMY_WS_CLOSE) {
+        kmy_errctx_t ctx = { 0 };
+        uint16_t code;
+        kmy_err_t err = kmy_ws_close_parse(payload, (size_t)h->payload_bytes, &code, &ctx);
+        c->close_got = true;
+        if (err != KMY_OK)
+            fail(s, c, err, ctx.detail);
+        else
+            kmy_conn_ws_close(s, c, code == 1005 ? 1000 : code, "");
+    } /* a pong needs no answer: its bytes were life enough */
+}
+
+static void whole_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const uint8_t *data,
+                          size_t len)
+{
+    KMY_COUNT(s->metrics, ws_message_total, 1);
+    if (c->echo)
+        kmy_egress_frame(s, c, opcode, data, len);
+    else
+        kmy_stream_message(s, c, opcode, (const char *)data, len);
+}
+
+static kmy_ws_in_t *ws_in(kmy_conn_t *c)
+{
+    if (!c->ws)
+        c->ws = calloc(1, sizeof *c->ws);
+    return c->ws;
+}
+
+static bool message_append(kmy_ws_in_t *w, const uint8_t *data, size_t len)
+{
+    if (w->len + len > w->cap) {
+        uint32_t cap = w->cap ? w->cap : 1024;
+        while (cap < w->len + len)
+            cap *= 2;
+        uint8_t *grown = realloc(w->message, cap);
+        if (!grown)
+            return false;
+        w->message = grown;
+        w->cap = cap;
+    }
+    memcpy(w->message + w->len, data, len);
+    w->len += (uint32_t)len;
+    return true;
+}
+
+/* Between messages nothing is kept, so that an idle session costs no assembly buffer. */
+static void forget_if_idle(kmy_conn_t *c)
+{
+    if (c->ws && !c->ws->in_frame && c->ws->stream.opcode == 0)
+        kmy_input_ws_free(c);
+}
+
+static void frame_ends(kmy_shard_t *s, kmy_conn_t *c, kmy_ws_in_t *w)
+{
+    w->in_frame = false;
+    if (w->header.opcode >= KMY_WS_CLOSE) {
+        control_frame(s, c, &w->header, w->control);
+        return;
+    }
+    if (!w->header.fin)
+        return;
+    /* The message is taken off the connection first: answering may end it. */
+    uint8_t *message = w->message;
+    uint32_t len = w->len;
+    uint8_t opcode = w->message_opcode;
+    w->message = NULL;
+    w->len = w->cap = 0;
+    whole_message(s, c, opcode, message, len);
+    free(message);
+}
+
+/* Feeds payload bytes of the present frame; returns how many were taken. */
+static size_t payload(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
+{
+    kmy_ws_in_t *w = c->ws;
+    kmy_errctx_t ctx = { 0 };
+    uint64_t left = w->header.payload_bytes - w->got_bytes;
+    size_t n = left < len ? (size_t)left : len;
+    kmy_ws_unmask(data, n, w->header.mask, w->got_bytes);
+    bool ends = n == left;
+    if (w->header.opcode >= KMY_WS_CLOSE) {
+        memcpy(w->control + w->got_bytes, data, n);
+    } else {
+        kmy_err_t err = kmy_ws_stream_payload(&w->stream, data, n, ends, w->header.fin, &ctx);
+        if (err != KMY_OK) {
+            fail(s, c, err, ctx.detail);
+            return n;
+        }
+        if (!message_append(w, data, n)) {
+            kmy_conn_kill(s, c);
+            return n;
+        }
+    }
+    w->got_bytes += n;
+    if (ends)
+        frame_ends(s, c, w);
+    return n;
+}
+
+size_t kmy_input_ws(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
+{
+    if (c->ws && c->ws->in_frame) {
+        size_t n = payload(s, c, data, len);
+        forget_if_idle(c);
+        return n;
+    }
+    kmy_errctx_t ctx = { 0 };
+    kmy_ws_rules_t rules = rules_of(s, c);
+    kmy_ws_header_t h;
+    kmy_err_t err = kmy_ws_header(&rules, data, len, &h, &ctx);
+    if (err == KMY_AGAIN)
+        return 0;
+    kmy_ws_in_t *w = ws_in(c);
+    if (!w) {
+        kmy_conn_kill(s, c);
+        return 0;
+    }
+    if (err == KMY_OK && h.opcode < KMY_WS_CLOSE)
+        err = kmy_ws_stream_frame(&w->stream, &rules, &h, &ctx);
+    if (err != KMY_OK) {
+        fail(s, c, err, ctx.detail);
+        return len;
+    }
+    w->header = h;
+    w->got_bytes = 0;
+    w->in_frame = true;
+    if (h.opcode == KMY_WS_TEXT || h.opcode == KMY_WS_BINARY)
+        w->message_opcode = h.opcode;
+    size_t used = h.header_bytes;
+    if (len > used || h.payload_bytes == 0)
+        used += payload(s, c, data + used, len - used);
+    forget_if_idle(c);
+    return used;
+}

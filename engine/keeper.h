@@ -1,0 +1,20 @@
+/* dollar 4..5/7   the keeper thread: all money that may wait for a disk
+
+   Takes what all shards ask in one go, does it in one durable ledger transaction, and answers after the commit: nobody is told of a credit, a lease
+   or a revocation that is not on disk. */
+#ifndef KMY_ENGINE_KEEPER_H
+#define KMY_ENGINE_KEEPER_H
+
+#include "base/metrics.h"
+#include "engine/topology.h"
+#include "pay/ledger.h"
+
+typedef struct kmy_keeper kmy_keeper_t;
+
+/* The ledger is the keeper's alone from here on; the rest is borrowed for the thread's life. */
+kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topology_t *topology,
+                           kmy_metrics_t *metrics, kmy_errctx_t *ctx);
+/* Does what is still asked, joins, frees.  The shards must have stopped. */
+void kmy_keeper_stop(kmy_keeper_t *k);
+
+#endif

@@ -1,0 +1,74 @@
+/* link: what shards and the keeper say to each other, over one pair of queues per shard (topology.c).
+
+   dollar 5/7  in: pay/ledger (keeper)  out: pay/meter (shard), and back as reports
+
+   An ask goes to the keeper, a tell comes from it.  Order is kept per shard, so a shard that reported and then asks for a lease knows that
+   the keeper has seen the report first.  Both are plain bytes: nothing in them is owned. */
+#ifndef KMY_ENGINE_LINK_H
+#define KMY_ENGINE_LINK_H
+
+#include "base/err.h"
+#include "base/limits.h"
+
+#include <stdint.h>
+
+typedef enum {
+    KMY_ASK_OPEN = 1, /* text: account name; the shard wants to serve it */
+    KMY_ASK_LEASE,    /* account_id, amount_nusd wanted */
+    KMY_ASK_REPORT, /* account_id, consumed, returned, counts; closes: the shard forgets the account */
+    KMY_ASK_REVOKE,  /* text: jti; when_s: its expiry; by a customer or an operator */
+    KMY_ASK_MINT,    /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
+    KMY_ASK_ACCOUNT, /* operator: text: account name */
+    KMY_ASK_LEDGER,  /* operator: totals */
+} kmy_ask_kind_t;
+
+typedef struct kmy_ask {
+    uint32_t kind;
+    uint32_t slot; /* shard's account slot, or the connection that waits for the answer */
+    uint32_t gen;  /* of that slot */
+    uint32_t closes;
+    uint64_t account_id;
+    int64_t amount_nusd;
+    int64_t consumed_nusd;
+    int64_t returned_nusd;
+    uint64_t ticks_count;
+    uint64_t queries_count;
+    int64_t when_s;
+    char text[KMY_ACCOUNT_BYTES_MAX];
+    char ref[KMY_ACCOUNT_BYTES_MAX];
+} kmy_ask_t;
+
+typedef enum {
+    KMY_TELL_OPENED = 1, /* answer to OPEN: err, account figures */
+    KMY_TELL_LEASED,     /* answer to LEASE: amount_nusd granted (0: nothing to be had), figures */
+    KMY_TELL_CHANGED,    /* the account's free balance rose (credit, or another shard gave back) */
+    KMY_TELL_RECALL,     /* another shard is short: give back what you do not need */
+    KMY_TELL_REVOKED,    /* text: jti; to every shard */
+    KMY_TELL_ANSWER,     /* to the operator's request at `slot`: err, figures, text */
+} kmy_tell_kind_t;
+
+typedef struct kmy_tell {
+    uint32_t kind;
+    uint32_t slot;
+    uint32_t gen;
+    uint32_t ask_kind; /* of an ANSWER */
+    int32_t err;       /* kmy_err_t */
+    uint32_t accounts_count;
+    uint64_t account_id;
+    int64_t amount_nusd;
+    int64_t credited_nusd;
+    int64_t free_nusd;
+    int64_t leased_nusd; /* by all shards */
+    int64_t mine_nusd;   /* of it by this shard, as the keeper sees it */
+    int64_t consumed_nusd;
+    uint64_t ticks_count;
+    uint64_t queries_count;
+    int64_t when_s;
+    char text[KMY_ACCOUNT_BYTES_MAX];
+    char detail[192];
+} kmy_tell_t;
+
+_Static_assert(sizeof(kmy_ask_t) % 8 == 0 && sizeof(kmy_tell_t) % 8 == 0,
+               "queue items are multiples of 8");
+
+#endif

@@ -1,0 +1,73 @@
+#include "engine/reply.h"
+
+#include "engine/conn.h"
+#include "engine/egress.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Browsers may read everything: there are no cookies, a token is sent on purpose (contract section 5). */
+static const char cors[] = "Access-Control-Allow-Origin: *\r\n"
+                           "Access-Control-Expose-Headers: PAYMENT-REQUIRED, PAYMENT-RESPONSE, "
+                           "X-PAYMENT-RESPONSE, Retry-After, RateLimit\r\n";
+
+void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
+               const char *type, const char *extra, const kmy_buf_t *body)
+{
+    KMY_ASSERT(!body->overflow);
+    char head[1024];
+    kmy_buf_t b = kmy_buf(head, sizeof head);
+    bool keep = req && req->keep_alive && !c->peer_ended;
+    kmy_buf_fmt(&b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, kmy_http_reason(status), s->date);
+    if (status != 204)
+        kmy_buf_fmt(&b, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body->len);
+    kmy_buf_str(&b, "Cache-Control: no-store\r\n");
+    if (c->door == KMY_DOOR_PUBLIC)
+        kmy_buf_bytes(&b, cors, sizeof cors - 1);
+    kmy_buf_str(&b, extra);
+    if (!keep)
+        kmy_buf_str(&b, "Connection: close\r\n");
+    else if (req->minor == 0)
+        kmy_buf_str(&b, "Connection: keep-alive\r\n");
+    kmy_buf_str(&b, "\r\n");
+    KMY_ASSERT(!b.overflow);
+    KMY_COUNT(s->metrics, http_request_total, 1);
+    if (status >= 400)
+        KMY_COUNT(s->metrics, http_error_total, 1);
+    c->close_after = !keep;
+    if (!kmy_egress_bytes(s, c, b.data, b.len))
+        return;
+    if (body->len > 0 && status != 204 && !(req && kmy_view_is(req->method, "HEAD")))
+        kmy_egress_bytes(s, c, body->data, body->len);
+}
+
+void kmy_reply_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                    const kmy_buf_t *body)
+{
+    kmy_reply(s, c, req, 200, "application/json", "", body);
+}
+
+void kmy_reply_problem_with(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                            kmy_err_t err, const char *detail, const char *extra,
+                            const kmy_buf_t *more)
+{
+    char text[4096];
+    kmy_buf_t b = kmy_buf(text, sizeof text);
+    kmy_buf_fmt(&b,
+                "{\"type\":\"urn:kamiyo:error:%s\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\","
+                "\"detail\":",
+                kmy_err_code(err), kmy_err_text(err), kmy_err_http(err), kmy_err_code(err));
+    kmy_buf_json_str(&b, detail, strlen(detail));
+    if (more)
+        kmy_buf_bytes(&b, more->data, more->len);
+    kmy_buf_str(&b, "}");
+    kmy_reply(s, c, req, kmy_err_http(err),
+              kmy_err_http(err) == 402 ? "application/json" : "application/problem+json", extra,
+              &b);
+}
+
+void kmy_reply_problem(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_err_t err,
+                       const char *detail)
+{
+    kmy_reply_problem_with(s, c, req, err, detail, "", NULL);
+}

@@ -1,0 +1,26 @@
+/* reply: HTTP responses: head, body, problem documents (RFC 9457). */
+#ifndef KMY_ENGINE_REPLY_H
+#define KMY_ENGINE_REPLY_H
+
+#include "engine/shard_types.h"
+
+/* The body is built in shard->scratch: kmy_reply_body gives the buffer, kmy_reply sends it. */
+static inline kmy_buf_t kmy_reply_body(kmy_shard_t *s)
+{
+    return kmy_buf(s->scratch, KMY_SCRATCH_BYTES);
+}
+
+/* req may be NULL (nothing could be parsed): the connection then closes.  extra: further header lines, each with its CRLF, or "". */
+void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
+               const char *type, const char *extra, const kmy_buf_t *body);
+void kmy_reply_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                    const kmy_buf_t *body);
+/* application/problem+json with the error's own status and code. */
+void kmy_reply_problem(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_err_t err,
+                       const char *detail);
+/* The same with more members, each written as ,"name":value into `more` (NULL: none), and header lines. */
+void kmy_reply_problem_with(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                            kmy_err_t err, const char *detail, const char *extra,
+                            const kmy_buf_t *more);
+
+#endif

@@ -1,0 +1,390 @@
+/* shard_types: what the files of a shard know of each other: types and constants; the calls are in shard.h, conn.h, egress.h ...
+
+   Everything here belongs to one shard thread.  Indices instead of pointers where a thing lives in a pool: `conn` indexes shard->conns,
+   `sub` shard->subs, `account` shard->accounts; KMY_NONE is no index. */
+#ifndef KMY_ENGINE_SHARD_TYPES_H
+#define KMY_ENGINE_SHARD_TYPES_H
+
+#include "base/metrics.h"
+#include "base/strmap.h"
+#include "base/tick.h"
+#include "engine/catalog.h"
+#include "engine/config.h"
+#include "engine/feedlog.h"
+#include "engine/feeds.h"
+#include "engine/link.h"
+#include "engine/topology.h"
+#include "pay/meter.h"
+#include "pay/token.h"
+#include "wire/flat.h"
+#include "wire/http1.h"
+#include "wire/json.h"
+#include "wire/tick_json.h"
+#include "wire/ws.h"
+
+#include <liburing.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#define KMY_NONE UINT32_MAX
+
+enum { KMY_ENC_JSON, KMY_ENC_FLAT, KMY_ENCODINGS };
+enum { KMY_SLOW_CONFLATE, KMY_SLOW_DROP, KMY_SLOW_CLOSE };
+enum { KMY_DOOR_PUBLIC, KMY_DOOR_ADMIN, KMY_DOORS };
+
+enum {
+    KMY_SEND_BYTES_MAX =
+        65536, /* of one send: larger ones gain nothing (docs/decisions/delivery.md) */
+    KMY_OUT_BYTES_MAX =
+        65536, /* own frames a session may have waiting; above it the reader is too slow */
+    KMY_PIPELINE_BYTES_MAX =
+        262144, /* answers waiting for a client that does not read: no further request is looked at */
+    KMY_IN_BYTES_MAX = KMY_HTTP_HEAD_BYTES_MAX + KMY_HTTP_BODY_BYTES_MAX +
+                       8192,     /* a request being read, chunk framing included */
+    KMY_STAGE_BYTES = 4 << 20,   /* gathered bytes of one submission */
+    KMY_SENDS_MAX = 2048,        /* sends in one submission */
+    KMY_SEGMENTS_MAX = 16384,    /* pieces in one submission */
+    KMY_SCRATCH_BYTES = 8 << 20, /* a response being written; touched pages only */
+    KMY_RECV_BUFFERS = 512,      /* power of two */
+    KMY_RECV_BYTES = 4096,
+    KMY_TICKS_PER_TURN = 256,
+    KMY_ECHO_BYTES_MAX = 16 << 20, /* conformance door */
+    KMY_CONNS_RESERVE = 64,        /* slots the public door may not take */
+    KMY_ID_BYTES_MAX = 64,         /* a client's request id, echoed as sent */
+};
+
+/* The life of a connection.  conn.c has the table of who may follow whom. */
+typedef enum {
+    KMY_CONN_FREE,
+    KMY_CONN_HTTP,   /* reading requests, answering them */
+    KMY_CONN_WS,     /* WebSocket is open: stream or echo */
+    KMY_CONN_LINGER, /* our last bytes are queued or sent; waits for the peer's end */
+    KMY_CONN_DEAD,   /* shut down; waits for the ring's last completions */
+    KMY_CONN_STATES
+} kmy_conn_state_t;
+
+/* Bytes that wait to go out ahead of any tick: own frames, responses, the rest of a cut frame. */
+typedef struct kmy_out {
+    uint32_t begin;
+    uint32_t end;
+    uint32_t cap;
+    uint8_t bytes[];
+} kmy_out_t;
+
+/* Bytes that came in and are not consumed yet. */
+typedef struct kmy_in {
+    uint32_t len;
+    uint32_t cap;
+    uint32_t head_bytes;    /* of a chunked request whose body is being decoded in place; 0: none */
+    uint32_t decoded_bytes; /* payload so far, right behind the head */
+    uint32_t chunks_used;   /* input bytes of that request, once its last chunk is through */
+    kmy_http_chunks_t chunks;
+    uint8_t bytes[];
+} kmy_in_t;
+
+/* A WebSocket frame or message that is not whole yet. */
+typedef struct kmy_ws_in {
+    kmy_ws_header_t header;
+    kmy_ws_stream_t stream;
+    uint64_t got_bytes; /* of the present frame's payload */
+    bool in_frame;
+    uint8_t message_opcode;
+    uint8_t control[125];
+    uint32_t len; /* message so far */
+    uint32_t cap;
+    uint8_t *message; /* owned */
+} kmy_ws_in_t;
+
+typedef struct kmy_conn {
+    int fd;
+    uint32_t gen; /* rises with each use of the slot: late completions and answers are told apart */
+    uint8_t state; /* kmy_conn_state_t */
+    uint8_t door;
+    uint8_t encoding;
+    uint8_t slow_policy;
+    bool recv_armed : 1;
+    bool poll_armed : 1; /* waits for POLLOUT */
+    bool in_flight : 1;  /* a send is in the present submission */
+    bool dirty : 1;      /* in shard->dirty */
+    bool parked : 1;     /* input waits for an answer of the keeper */
+    bool authenticated : 1;
+    bool auth_waits : 1; /* a token was good, its account is being opened */
+    bool paused : 1;     /* out of balance: told, and waiting for money */
+    bool starved : 1;    /* waits for a lease */
+    bool slow : 1;       /* its socket refused bytes since it last had everything */
+    bool close_sent : 1;
+    bool close_got : 1;   /* the peer's close frame came */
+    bool peer_ended : 1;  /* the peer ended its side of the connection */
+    bool close_after : 1; /* HTTP: close once out is empty */
+    bool echo : 1;
+    bool head_request : 1;
+    bool continued : 1; /* 100 Continue was sent for the present request */
+    bool answered : 1;  /* the operator's answer is in shard->answer: the parked request takes it */
+    bool warned : 1;    /* slow_reader_warning sent since it last caught up */
+    bool low_told : 1;  /* low_balance sent since the last rise */
+    uint32_t account;   /* slot */
+    uint32_t waiter_next;    /* in the account's list of parked connections; in the free list */
+    uint32_t parked_account; /* whose list; KMY_NONE: parked for an operator's answer */
+    uint32_t conns_prev;     /* in the account's list of its sessions */
+    uint32_t conns_next;
+    uint32_t subs_head;
+    uint32_t pending_head; /* subscriptions with something to deliver */
+    uint32_t pending_tail;
+    uint32_t subs_count;
+    kmy_in_t *in;
+    kmy_out_t *out;
+    kmy_ws_in_t *ws;
+    int64_t deadline_ns;    /* monotonic; what it means depends on the state; 0: none */
+    int64_t blocked_ns;     /* since when the socket takes nothing; 0: it does */
+    int64_t sent_ns;        /* last time the socket took bytes */
+    int64_t recv_ns;        /* last time bytes came */
+    int64_t unpaid_ns;      /* since when it is paused */
+    uint64_t charged_ticks; /* of this connection */
+    uint64_t jti_hash;
+    int64_t token_expires_s;
+    struct in6_addr peer;
+    uint16_t peer_port;
+    uint64_t session[2];
+} kmy_conn_t;
+
+typedef struct kmy_sub {
+    uint64_t cursor; /* next offset to deliver */
+    int64_t price_nusd;
+    uint32_t conn;
+    uint32_t feed;     /* idx in the catalog */
+    uint32_t feed_pos; /* in the feed's dense list */
+    uint32_t next;     /* in the connection's list; in the free list */
+    uint32_t pending_next;
+    uint8_t encoding;
+    bool pending : 1;
+    bool live : 1;
+    bool skipped : 1; /* a hole begins at skipped_from: tell before the next tick */
+    uint8_t skip_reason;
+    uint64_t skipped_from;
+} kmy_sub_t;
+
+typedef enum {
+    KMY_ACCOUNT_FREE,
+    KMY_ACCOUNT_OPENING,
+    KMY_ACCOUNT_OPEN,
+    KMY_ACCOUNT_UNKNOWN
+} kmy_account_state_t;
+
+typedef struct kmy_shard_account {
+    char name[KMY_ACCOUNT_BYTES_MAX];
+    uint32_t gen;
+    uint8_t state;        /* kmy_account_state_t */
+    bool lease_asked : 1; /* one request at a time */
+    bool in_touched : 1;  /* in shard->touched: has something to report */
+    bool exhausted : 1;   /* the keeper had nothing left anywhere */
+    bool recalled : 1;
+    bool open_sent : 1; /* OPEN reached the queue */
+    uint64_t id;
+    kmy_lease_t lease;
+    int64_t free_nusd;      /* at the keeper, as last told */
+    int64_t elsewhere_nusd; /* leased to other shards, as last told */
+    int64_t rate_nusd_s;    /* spending rate of the last report periods */
+    int64_t report_ns;      /* monotonic time of the last report */
+    int64_t idle_ns;        /* since when nobody uses it; 0: somebody does */
+    uint32_t conns_head;    /* sessions */
+    uint32_t conns_count;
+    uint32_t waiters_head; /* parked connections */
+    uint32_t waiters_tail;
+    uint32_t next_free;
+} kmy_shard_account_t;
+
+/* What a shard keeps of one feed. */
+typedef struct kmy_shard_feed {
+    kmy_tick_t last;       /* newest of any kind; offset 0: none yet */
+    kmy_tick_t last_quote; /* newest that has bid and ask */
+    kmy_feedlog_t log[KMY_ENCODINGS];
+    kmy_tick_json_t json;
+    kmy_flat_t flat;
+    uint32_t *subs; /* dense list; owned */
+    uint32_t subs_count;
+    uint32_t subs_cap;
+    bool touched;    /* has new ticks in this turn */
+    bool told_stale; /* what was last said in a status frame */
+} kmy_shard_feed_t;
+
+/* One piece of one gathered send; kmy_egress_complete walks them. */
+typedef enum { KMY_SEG_OUT, KMY_SEG_OWN, KMY_SEG_TICKS } kmy_segment_kind_t;
+typedef struct kmy_segment {
+    uint8_t kind;
+    uint32_t sub;
+    uint32_t bytes;
+    uint32_t ticks;
+    uint64_t from; /* TICKS: first offset; OWN: where in the stage */
+} kmy_segment_t;
+
+typedef struct kmy_send {
+    uint32_t conn;
+    uint32_t bytes;
+    uint32_t segments_begin;
+    uint32_t segments_count;
+} kmy_send_t;
+
+enum {
+    KMY_GAP_CONFLATED,
+    KMY_GAP_DROPPED,
+    KMY_GAP_HISTORY,
+    KMY_GAP_EPOCH,
+    KMY_GAP_SOURCE,
+    KMY_GAPS
+}; /* reasons of a hole */
+
+typedef struct kmy_revoked {
+    char jti[KMY_JTI_BYTES_MAX];
+    int64_t expires_s;
+} kmy_revoked_t;
+
+typedef struct kmy_shard_options {
+    uint32_t index;
+    int cpu;                  /* to pin to; -1: not */
+    int listen_fd[KMY_DOORS]; /* owned from here on; -1: none */
+    const kmy_config_t *config;
+    const kmy_catalog_t *catalog;
+    kmy_topology_t *topology;
+    kmy_feeds_t *const *feeds; /* set after the shards are up */
+    const kmy_tick_t *
+        last; /* feeds_count: newest tick per feed from the store; offset 0: none.  Borrowed until started */
+    const kmy_tick_t *last_quote;
+    const char *epoch;
+    const kmy_revoked_t *revoked; /* tokens revoked in earlier lives; borrowed until started */
+    size_t revoked_count;
+    const uint8_t *token_secret;
+    size_t token_secret_len;
+    const char *admin_token; /* bearer of the operator verbs */
+    const char *public_url;
+    kmy_metrics_t *metrics;            /* this shard's own */
+    kmy_metrics_t *const *all_metrics; /* for the page */
+    size_t all_metrics_count;
+    bool conformance_echo;
+    int64_t start_mono_ns;
+} kmy_shard_options_t;
+
+/* What matters of a completion. */
+typedef struct kmy_cqe {
+    uint64_t data;
+    int32_t res;
+    uint32_t flags;
+} kmy_cqe_t;
+
+typedef struct kmy_shard {
+    kmy_shard_options_t o;
+    const kmy_config_t *config;
+    const kmy_catalog_t *catalog;
+    kmy_metrics_t *metrics;
+    kmy_ring_t *ring;
+    kmy_queue_t *asks;
+    kmy_queue_t *tells;
+    kmy_wake_t *wake;
+    kmy_token_key_t *token_key;
+
+    struct io_uring uring;
+    struct io_uring_buf_ring *recv_ring;
+    uint8_t *recv_mem;
+    kmy_cqe_t *deferred; /* completions that came while sends were awaited */
+    uint32_t deferred_count;
+
+    kmy_conn_t *conns;
+    uint32_t *dying; /* killed in this turn: released when nobody looks at them any more */
+    uint32_t dying_count;
+    uint32_t conns_max;
+    uint32_t conns_high; /* slots ever used */
+    uint32_t conns_free; /* list through waiter_next */
+    uint32_t conns_count;
+    uint32_t public_count;
+    kmy_sub_t *subs;
+    uint32_t subs_max;
+    uint32_t subs_high;
+    uint32_t subs_free;
+    uint32_t subs_count;
+    kmy_shard_account_t *accounts;
+    uint32_t accounts_max;
+    uint32_t accounts_high;
+    uint32_t accounts_free;
+    kmy_strmap_t account_names;
+    kmy_strmap_t revoked; /* jti -> expiry in s */
+    uint32_t *touched;    /* accounts with something to report */
+    uint32_t touched_count;
+    const kmy_tell_t *answer; /* to the request that is being resumed */
+
+    kmy_shard_feed_t *feeds; /* by catalog idx */
+    kmy_feedlog_limits_t log_limits;
+    uint32_t *touched_feeds;
+    uint32_t touched_feeds_count;
+    uint64_t ring_cursor;
+    uint64_t ring_lost;
+
+    uint32_t
+        *dirty; /* connections with something to send; the two lists change places each flush */
+    uint32_t *dirty_next;
+    uint32_t dirty_count;
+    uint32_t *starving; /* sessions that ran out of lease in this flush */
+    uint32_t starving_count;
+    uint8_t *stage;
+    uint32_t stage_used;
+    kmy_send_t *sends;
+    uint32_t sends_count;
+    kmy_segment_t *segments;
+    uint32_t segments_count;
+
+    char *scratch;
+    char date[40]; /* IMF-fixdate of now, for the Date header */
+    int64_t date_s;
+    int64_t now_ns; /* monotonic, once per turn */
+    int64_t now_wall_ns;
+    int64_t housekeep_ns; /* when it is due */
+    int64_t status_ns;    /* the same for status frames */
+    uint32_t scan_at;     /* where the slice scan of connections stands */
+
+    uint64_t session_seed[2];
+    _Atomic int phase; /* kmy_shard_phase_t */
+    int64_t drain_ns;  /* when the drain began */
+    pthread_t thread;
+    sem_t *started;
+    kmy_err_t start_err;
+    kmy_errctx_t start_ctx;
+} kmy_shard_t;
+
+typedef enum { KMY_PHASE_RUN, KMY_PHASE_DRAIN, KMY_PHASE_STOPPED } kmy_shard_phase_t;
+
+/* io_uring user_data: what came back. */
+typedef enum {
+    KMY_OP_ACCEPT = 1,
+    KMY_OP_RECV,
+    KMY_OP_POLL,
+    KMY_OP_SEND,
+    KMY_OP_WAKE,
+    KMY_OP_CANCEL
+} kmy_op_t;
+static inline uint64_t kmy_op_pack(kmy_op_t op, uint32_t gen, uint32_t idx)
+{
+    return (uint64_t)op << 56 | (uint64_t)(gen & 0xffffff) << 32 | idx;
+}
+static inline kmy_op_t kmy_op_of(uint64_t data)
+{
+    return (kmy_op_t)(data >> 56);
+}
+static inline uint32_t kmy_op_gen(uint64_t data)
+{
+    return (uint32_t)(data >> 32) & 0xffffff;
+}
+static inline uint32_t kmy_op_idx(uint64_t data)
+{
+    return (uint32_t)data;
+}
+
+static inline kmy_conn_t *kmy_conn_at(kmy_shard_t *s, uint32_t idx)
+{
+    return &s->conns[idx];
+}
+static inline uint32_t kmy_conn_idx(const kmy_shard_t *s, const kmy_conn_t *c)
+{
+    return (uint32_t)(c - s->conns);
+}
+
+#endif

@@ -1,0 +1,512 @@
+#include "engine/stream.h"
+
+#include "base/clock.h"
+#include "base/decimal.h"
+#include "base/money.h"
+#include "engine/account.h"
+#include "engine/conn.h"
+#include "engine/egress.h"
+#include "engine/routes.h"
+#include "engine/shard.h"
+#include "engine/subs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const gap_reasons[KMY_GAPS] = {
+    [KMY_GAP_CONFLATED] = "conflated",
+    [KMY_GAP_DROPPED] = "dropped",
+    [KMY_GAP_HISTORY] = "history_too_short",
+    [KMY_GAP_EPOCH] = "epoch",
+    [KMY_GAP_SOURCE] = "source",
+};
+
+/* A client's request id: a number or a string, echoed as it was sent. */
+typedef struct request_id {
+    char text[KMY_ID_BYTES_MAX + 2];
+    size_t len; /* 0: none was sent */
+} request_id_t;
+
+/* --- frames -------------------------------------------------------------------------------- */
+
+static kmy_buf_t begin(kmy_shard_t *s, const char *type, const request_id_t *id)
+{
+    kmy_buf_t b = kmy_buf(s->scratch, KMY_SCRATCH_BYTES);
+    kmy_buf_fmt(&b, "{\"type\":\"%s\"", type);
+    if (id && id->len > 0) {
+        kmy_buf_str(&b, ",\"id\":");
+        kmy_buf_bytes(&b, id->text, id->len);
+    }
+    return b;
+}
+
+static void put_nusd(kmy_buf_t *b, const char *key, int64_t nusd)
+{
+    kmy_buf_fmt(b, ",\"%s\":", key);
+    kmy_buf_json_nusd(b, nusd);
+}
+
+static bool finish(kmy_shard_t *s, kmy_conn_t *c, kmy_buf_t *b)
+{
+    kmy_buf_str(b, "}");
+    return kmy_egress_text(s, c, b);
+}
+
+static bool send_error(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id, kmy_err_t err,
+                       const char *message)
+{
+    kmy_buf_t b = begin(s, "error", id);
+    kmy_buf_fmt(&b, ",\"code\":\"%s\",\"message\":", kmy_err_code(err));
+    kmy_buf_json_str(&b, message, strlen(message));
+    kmy_buf_fmt(&b, ",\"retry\":%s",
+                err == KMY_AGAIN || err == KMY_FULL || err == KMY_UNAVAILABLE || err == KMY_TIMEOUT
+                    ? "true"
+                    : "false");
+    return finish(s, c, &b);
+}
+
+void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why)
+{
+    if (c->state != KMY_CONN_WS)
+        return;
+    if (c->echo || send_error(s, c, NULL, err, why))
+        kmy_conn_ws_close(s, c, (uint16_t)kmy_err_ws(err), why);
+}
+
+void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c)
+{
+    kmy_buf_t b = begin(s, "heartbeat", NULL);
+    kmy_buf_fmt(&b, ",\"ts\":\"%" PRId64 "\"", s->now_wall_ns);
+    finish(s, c, &b);
+}
+
+void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c)
+{
+    int64_t required = 0; /* the cheapest tick it waits for */
+    for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
+        if (required == 0 || s->subs[i].price_nusd < required)
+            required = s->subs[i].price_nusd;
+    }
+    kmy_buf_t b = begin(s, "payment_required", NULL);
+    put_nusd(&b, "required", required);
+    put_nusd(&b, "balance", kmy_account_balance(acc));
+    finish(s, c, &b);
+}
+
+void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_t to,
+                    uint8_t reason)
+{
+    kmy_buf_str(b, "{\"type\":\"gap\",\"feed\":");
+    kmy_buf_json_str(b, feed->name, strlen(feed->name));
+    kmy_buf_fmt(b, ",\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"reason\":\"%s\"}", from, to,
+                gap_reasons[reason]);
+}
+
+void kmy_stream_goaway(kmy_shard_t *s, kmy_conn_t *c, const char *reason,
+                       int64_t reconnect_after_ms)
+{
+    kmy_buf_t b = begin(s, "goaway", NULL);
+    kmy_buf_fmt(&b, ",\"reason\":\"%s\",\"reconnect_after_ms\":%" PRId64, reason,
+                reconnect_after_ms);
+    finish(s, c, &b);
+}
+
+static void put_status(kmy_shard_t *s, kmy_buf_t *b, uint32_t feed_idx, const char *state,
+                       int64_t since_ns)
+{
+    const kmy_feed_t *feed = &s->catalog->feeds[feed_idx];
+    kmy_buf_str(b, ",\"feed\":");
+    kmy_buf_json_str(b, feed->name, strlen(feed->name));
+    uint8_t source = s->feeds[feed_idx].last.source;
+    if (source == KMY_SOURCE_NONE && feed->sources_count > 0)
+        source = feed->sources[0];
+    kmy_buf_fmt(b, ",\"state\":\"%s\",\"source\":\"%s\",\"since\":\"%" PRId64 "\"", state,
+                kmy_source_name(source), since_ns);
+}
+
+void kmy_stream_status(kmy_shard_t *s, uint32_t feed_idx, const char *state, int64_t since_ns)
+{
+    const kmy_shard_feed_t *f = &s->feeds[feed_idx];
+    for (uint32_t i = 0; i < f->subs_count; i++) {
+        kmy_buf_t b = begin(s, "status", NULL);
+        put_status(s, &b, feed_idx, state, since_ns);
+        finish(s, kmy_conn_at(s, s->subs[f->subs[i]].conn), &b);
+    }
+}
+
+void kmy_stream_http_timeout(kmy_shard_t *s, kmy_conn_t *c)
+{
+    kmy_errctx_t ctx;
+    KMY_FAIL(&ctx, KMY_TIMEOUT, "the request did not become whole within the time limit");
+    kmy_route_refuse(s, c, KMY_TIMEOUT, &ctx);
+}
+
+/* --- auth ---------------------------------------------------------------------------------- */
+
+kmy_err_t kmy_stream_check_token(kmy_shard_t *s, const char *token, size_t len,
+                                 kmy_token_claims_t *claims, kmy_errctx_t *ctx)
+{
+    kmy_err_t err =
+        kmy_token_verify(s->token_key, token, len, s->now_wall_ns / KMY_NS_PER_S, claims, ctx);
+    uint32_t unused;
+    if (err == KMY_OK && kmy_strmap_get(&s->revoked, claims->jti, strlen(claims->jti), &unused))
+        err = KMY_FAIL(ctx, KMY_TOKEN_REVOKED, "the token was revoked");
+    if (err != KMY_OK)
+        KMY_COUNT(s->metrics, auth_refused_total, 1);
+    return err;
+}
+
+static void send_authenticated(kmy_shard_t *s, kmy_conn_t *c)
+{
+    const kmy_shard_account_t *acc = &s->accounts[c->account];
+    kmy_buf_t b = begin(s, "authenticated", NULL);
+    kmy_buf_str(&b, ",\"account\":");
+    kmy_buf_json_str(&b, acc->name, strlen(acc->name));
+    put_nusd(&b, "balance", kmy_account_balance(acc));
+    kmy_buf_fmt(&b, ",\"session\":\"%016" PRIx64 "%016" PRIx64 "\"", c->session[0], c->session[1]);
+    finish(s, c, &b);
+}
+
+void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c)
+{
+    kmy_shard_account_t *acc = &s->accounts[c->account];
+    if (acc->state == KMY_ACCOUNT_OPENING) {
+        kmy_account_wait(s, acc, c);
+        return;
+    }
+    c->auth_waits = false;
+    if (acc->state == KMY_ACCOUNT_UNKNOWN) {
+        kmy_stream_close(s, c, KMY_UNAUTHENTICATED, "the token's account is not in this ledger");
+        return;
+    }
+    c->authenticated = true;
+    kmy_account_refill(s, acc); /* so that the first tick need not wait for a lease */
+    send_authenticated(s, c);
+}
+
+void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t len)
+{
+    kmy_errctx_t ctx = { 0 };
+    kmy_token_claims_t claims;
+    kmy_err_t err = kmy_stream_check_token(s, token, len, &claims, &ctx);
+    if (err != KMY_OK) {
+        kmy_stream_close(s, c, err, ctx.detail);
+        return;
+    }
+    if (c->account != KMY_NONE && strcmp(s->accounts[c->account].name, claims.account) != 0) {
+        kmy_stream_close(s, c, KMY_UNAUTHENTICATED,
+                         "this socket belongs to another account; open a new one");
+        return;
+    }
+    if (c->account == KMY_NONE) {
+        kmy_shard_account_t *acc = kmy_account_get(s, claims.account);
+        if (!acc) {
+            kmy_stream_close(s, c, KMY_FULL, "too many accounts at once; try again later");
+            return;
+        }
+        kmy_account_join(s, acc, c);
+        kmy_session_id(s, c->session);
+    }
+    c->jti_hash = kmy_hash(claims.jti, strlen(claims.jti));
+    c->token_expires_s = claims.expires_s;
+    c->auth_waits = true;
+    kmy_stream_auth_finish(s, c);
+}
+
+void kmy_stream_revoked(kmy_shard_t *s, const char *jti, int64_t expires_s)
+{
+    uint32_t until = expires_s > 0 && expires_s < UINT32_MAX ? (uint32_t)expires_s : UINT32_MAX;
+    if (!kmy_strmap_put(&s->revoked, jti, strlen(jti), until))
+        return;
+    uint64_t hash = kmy_hash(jti, strlen(jti));
+    for (uint32_t i = 0; i < s->conns_high; i++) {
+        kmy_conn_t *c = kmy_conn_at(s, i);
+        if (c->state == KMY_CONN_WS && c->account != KMY_NONE && c->jti_hash == hash)
+            kmy_stream_close(s, c, KMY_TOKEN_REVOKED, "the token was revoked");
+    }
+}
+
+/* --- operations ---------------------------------------------------------------------------- */
+
+typedef struct subscribe_options {
+    uint8_t encoding;
+    uint8_t slow_policy;
+    bool snapshot;
+    kmy_json_token_t from;
+} subscribe_options_t;
+
+/* Walks the array of feed names; NULL in *bad: all known.  Writes catalog indices into out. */
+static kmy_err_t read_feeds(kmy_shard_t *s, kmy_json_token_t array, uint32_t *out, uint32_t max,
+                            uint32_t *count, kmy_errctx_t *ctx)
+{
+    kmy_json_t js;
+    kmy_json_init(&js, array.text, array.len);
+    *count = 0;
+    if (array.type != KMY_JSON_ARRAY || kmy_json_next(&js).type != KMY_JSON_ARRAY)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of feed names");
+    for (kmy_json_token_t t = kmy_json_next(&js); t.type != KMY_JSON_ARRAY_END;
+         t = kmy_json_next(&js)) {
+        char name[KMY_FEED_NAME_BYTES_MAX];
+        size_t len;
+        if (t.type != KMY_JSON_STRING)
+            return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of feed names");
+        if (*count == max)
+            return KMY_FAIL(ctx, KMY_FULL, "more than %u feeds on one connection", max);
+        if (!kmy_json_unescape(t, name, sizeof name, &len))
+            return KMY_FAIL(ctx, KMY_UNKNOWN_FEED, "a feed name above %d bytes is no feed of ours",
+                            KMY_FEED_NAME_BYTES_MAX - 1);
+        const kmy_feed_t *feed = kmy_catalog_find(s->catalog, name, len);
+        if (!feed) {
+            const kmy_feed_t *near = kmy_catalog_closest(s->catalog, name, len);
+            return KMY_FAIL(ctx, KMY_UNKNOWN_FEED,
+                            "unknown feed %s%s%s; GET /v1/feeds lists them all", name,
+                            near ? ", closest is " : "", near ? near->name : "");
+        }
+        out[(*count)++] = feed->idx;
+    }
+    return *count > 0 ? KMY_OK : KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" is empty");
+}
+
+static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_errctx_t *ctx)
+{
+    enum { ENCODING, SNAPSHOT, MAX_HZ, SLOW, PLAN, FROM };
+    static const char *const slow[] = { "conflate", "drop", "close" };
+    *o = (subscribe_options_t){ .snapshot = true, .from = f[FROM].token };
+    if (f[ENCODING].token.type != KMY_JSON_ERROR) {
+        if (kmy_json_is(f[ENCODING].token, "flatbuffers"))
+            o->encoding = KMY_ENC_FLAT;
+        else if (!kmy_json_is(f[ENCODING].token, "json"))
+            return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"encoding\" must be \"json\" or \"flatbuffers\"");
+    }
+    if (f[SNAPSHOT].token.type == KMY_JSON_FALSE)
+        o->snapshot = false;
+    else if (f[SNAPSHOT].token.type != KMY_JSON_TRUE && f[SNAPSHOT].token.type != KMY_JSON_ERROR)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"snapshot\" must be true or false");
+    int64_t hz = 0;
+    if (f[MAX_HZ].token.type != KMY_JSON_ERROR && (!kmy_json_i64(f[MAX_HZ].token, &hz) || hz != 0))
+        return KMY_FAIL(ctx, KMY_UNSUPPORTED, "\"max_hz\" above 0 is not served yet; leave it out");
+    if (f[SLOW].token.type != KMY_JSON_ERROR) {
+        while (o->slow_policy < 3 && !kmy_json_is(f[SLOW].token, slow[o->slow_policy]))
+            o->slow_policy++;
+        if (o->slow_policy == 3)
+            return KMY_FAIL(ctx, KMY_BAD_INPUT,
+                            "\"slow_reader\" must be \"conflate\", \"drop\" or \"close\"");
+    }
+    if (f[PLAN].token.type != KMY_JSON_ERROR && !kmy_json_is(f[PLAN].token, "metered"))
+        return KMY_FAIL(ctx, KMY_UNSUPPORTED, "\"plan\" can only be \"metered\" yet");
+    if (o->from.type != KMY_JSON_ERROR && o->from.type != KMY_JSON_OBJECT)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"from\" must map feed names to \"<epoch>:<offset>\"");
+    return KMY_OK;
+}
+
+/* "<epoch>:<offset>" -> where to go on.  The epoch must be ours, else the stream is live behind a gap. */
+static kmy_err_t read_resume(kmy_shard_t *s, kmy_json_token_t from, uint32_t feed_idx,
+                             kmy_resume_t *resume, kmy_errctx_t *ctx)
+{
+    resume->given = false;
+    if (from.type != KMY_JSON_OBJECT)
+        return KMY_OK;
+    kmy_json_t js;
+    kmy_json_init(&js, from.text, from.len);
+    kmy_json_next(&js);
+    for (kmy_json_token_t key = kmy_json_next(&js); key.type == KMY_JSON_KEY;
+         key = kmy_json_next(&js)) {
+        kmy_json_token_t value = kmy_json_next(&js);
+        char name[KMY_FEED_NAME_BYTES_MAX];
+        char text[64];
+        size_t len;
+        if (!kmy_json_unescape(key, name, sizeof name, &len))
+            return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"from\" names a feed that is none");
+        const kmy_feed_t *feed = kmy_catalog_find(s->catalog, name, len);
+        if (!feed || feed->idx != feed_idx) {
+            if (!kmy_json_skip(&js, value))
+                break;
+            continue;
+        }
+        size_t text_len = 0;
+        char *colon = NULL;
+        if (value.type == KMY_JSON_STRING && kmy_json_unescape(value, text, sizeof text, &text_len))
+            colon = memchr(text, ':', text_len);
+        if (!colon ||
+            !kmy_u64_parse(colon + 1, text_len - (size_t)(colon + 1 - text), &resume->offset))
+            return KMY_FAIL(
+                ctx, KMY_BAD_INPUT,
+                "\"from\" of %s must be \"<epoch>:<offset>\" as a subscribed or tick frame gave it",
+                feed->name);
+        *colon = 0;
+        resume->given = true;
+        resume->same_epoch = strcmp(text, s->o.epoch) == 0;
+    }
+    return KMY_OK;
+}
+
+static void put_subscribed(kmy_shard_t *s, kmy_buf_t *b, const kmy_sub_t *sub, bool first)
+{
+    const kmy_feed_t *feed = &s->catalog->feeds[sub->feed];
+    kmy_buf_str(b, first ? "{\"feed\":" : ",{\"feed\":");
+    kmy_buf_json_str(b, feed->name, strlen(feed->name));
+    kmy_buf_fmt(b, ",\"epoch\":\"%s\",\"offset\":%" PRIu64, s->o.epoch,
+                s->feeds[sub->feed].last.offset);
+    put_nusd(b, "price_tick", sub->price_nusd);
+    kmy_buf_str(b, ",\"plan\":\"metered\"}");
+}
+
+static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+                         kmy_json_token_t feeds, kmy_json_field_t *options)
+{
+    kmy_errctx_t ctx = { 0 };
+    subscribe_options_t o;
+    static _Thread_local uint32_t idx[KMY_FEEDS_MAX];
+    static _Thread_local kmy_resume_t resume[KMY_FEEDS_MAX];
+    uint32_t count = 0;
+    uint32_t max = (uint32_t)s->config->limits.feeds_per_connection;
+    max = max < KMY_FEEDS_MAX ? max : KMY_FEEDS_MAX;
+    kmy_err_t err = read_options(options, &o, &ctx);
+    if (err == KMY_OK)
+        err = read_feeds(s, feeds, idx, max, &count, &ctx);
+    for (uint32_t i = 0; err == KMY_OK && i < count; i++)
+        err = read_resume(s, o.from, idx[i], &resume[i], &ctx);
+    if (err == KMY_OK && c->subs_count + count > max)
+        err = KMY_FAIL(&ctx, KMY_FULL, "more than %u feeds on one connection", max);
+    if (err != KMY_OK) { /* all or nothing */
+        send_error(s, c, id, err, ctx.detail);
+        return;
+    }
+    c->slow_policy = o.slow_policy;
+    /* The acknowledgement first: it tells the offset that the first tick follows, and own frames go ahead of ticks anyway. */
+    kmy_buf_t b = begin(s, "subscribed", id);
+    kmy_buf_str(&b, ",\"feeds\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t sub = kmy_subs_add(s, c, idx[i], o.encoding, o.snapshot, &resume[i]);
+        if (sub == KMY_NONE) {
+            send_error(s, c, id, KMY_FULL, "no room for more subscriptions here; try again later");
+            return;
+        }
+        put_subscribed(s, &b, &s->subs[sub], i == 0);
+    }
+    kmy_buf_str(&b, "]");
+    if (!finish(s, c, &b))
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (kmy_feed_is_stale(s, idx[i])) {
+            b = begin(s, "status", NULL);
+            int64_t since = s->feeds[idx[i]].last.recv_ns;
+            put_status(s, &b, idx[i], s->feeds[idx[i]].last.offset ? "stale" : "unavailable",
+                       since ? since : s->now_wall_ns);
+            if (!finish(s, c, &b))
+                return;
+        }
+    }
+}
+
+static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+                           kmy_json_token_t feeds)
+{
+    kmy_errctx_t ctx = { 0 };
+    static _Thread_local uint32_t idx[KMY_FEEDS_MAX];
+    uint32_t count = 0;
+    kmy_err_t err = read_feeds(s, feeds, idx, KMY_FEEDS_MAX, &count, &ctx);
+    if (err != KMY_OK) {
+        send_error(s, c, id, err, ctx.detail);
+        return;
+    }
+    kmy_buf_t b = begin(s, "unsubscribed", id);
+    kmy_buf_str(&b, ",\"feeds\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        const kmy_feed_t *feed = &s->catalog->feeds[idx[i]];
+        kmy_subs_remove(s, c, idx[i]);
+        kmy_buf_str(&b, i ? "," : "");
+        kmy_buf_json_str(&b, feed->name, strlen(feed->name));
+    }
+    kmy_buf_str(&b, "]");
+    finish(s, c, &b);
+}
+
+static void op_balance(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
+{
+    kmy_buf_t b = begin(s, "balance", id);
+    put_nusd(&b, "balance", kmy_account_balance(&s->accounts[c->account]));
+    kmy_buf_fmt(&b, ",\"charged_ticks\":%" PRIu64, c->charged_ticks);
+    finish(s, c, &b);
+}
+
+static void op_ping(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
+{
+    kmy_buf_t b = begin(s, "pong", id);
+    kmy_buf_fmt(&b, ",\"ts\":\"%" PRId64 "\"", s->now_wall_ns);
+    finish(s, c, &b);
+}
+
+/* The id's own text: a string with its quotes, or a number. */
+static bool read_id(kmy_json_token_t t, request_id_t *id)
+{
+    id->len = 0;
+    if (t.type == KMY_JSON_ERROR || t.type == KMY_JSON_NULL)
+        return true;
+    if ((t.type != KMY_JSON_STRING && t.type != KMY_JSON_NUMBER) || t.len > KMY_ID_BYTES_MAX)
+        return false;
+    size_t quote = t.type == KMY_JSON_STRING;
+    memcpy(id->text, t.text - quote, t.len + 2 * quote);
+    id->len = t.len + 2 * quote;
+    return true;
+}
+
+static void auth_message(kmy_shard_t *s, kmy_conn_t *c, kmy_json_token_t token)
+{
+    char text[KMY_TOKEN_BYTES_MAX];
+    size_t len;
+    if (token.type != KMY_JSON_STRING || !kmy_json_unescape(token, text, sizeof text, &len))
+        kmy_stream_close(s, c, KMY_UNAUTHENTICATED,
+                         "\"token\" must be a string: {\"op\":\"auth\",\"token\":\"...\"}");
+    else
+        kmy_stream_auth(s, c, text, len);
+}
+
+void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const char *text, size_t len)
+{
+    enum { OP, TOKEN, ID, FEEDS, OPTIONS };
+    kmy_json_field_t f[] = {
+        { .key = "op" },       { .key = "token" },    { .key = "id" },     { .key = "feeds" },
+        { .key = "encoding" }, { .key = "snapshot" }, { .key = "max_hz" }, { .key = "slow_reader" },
+        { .key = "plan" },     { .key = "from" },
+    };
+    if (opcode != KMY_WS_TEXT) {
+        kmy_stream_close(s, c, KMY_UNSUPPORTED, "client messages are JSON in text frames");
+        return;
+    }
+    kmy_errctx_t ctx = { 0 };
+    kmy_json_t js;
+    kmy_json_init(&js, text, len);
+    kmy_err_t err = kmy_json_object(&js, f, sizeof f / sizeof f[0], &ctx);
+    if (err == KMY_OK && kmy_json_next(&js).type != KMY_JSON_END)
+        err = KMY_FAIL(&ctx, KMY_BAD_INPUT, "something follows the JSON object");
+    request_id_t id;
+    if (err == KMY_OK && !read_id(f[ID].token, &id))
+        err = KMY_FAIL(&ctx, KMY_BAD_INPUT,
+                       "\"id\" must be a number or a string of at most %d bytes", KMY_ID_BYTES_MAX);
+    if (err != KMY_OK) {
+        kmy_stream_close(s, c, KMY_BAD_INPUT, ctx.detail);
+        return;
+    }
+    bool bare_token = f[OP].token.type == KMY_JSON_ERROR && f[TOKEN].token.type != KMY_JSON_ERROR;
+    if (bare_token || kmy_json_is(f[OP].token, "auth"))
+        auth_message(s, c, f[TOKEN].token);
+    else if (kmy_json_is(f[OP].token, "ping"))
+        op_ping(s, c, &id);
+    else if (!c->authenticated)
+        kmy_stream_close(s, c, KMY_UNAUTHENTICATED,
+                         "the first message must be {\"op\":\"auth\",\"token\":\"...\"}");
+    else if (kmy_json_is(f[OP].token, "subscribe"))
+        op_subscribe(s, c, &id, f[FEEDS].token, &f[OPTIONS]);
+    else if (kmy_json_is(f[OP].token, "unsubscribe"))
+        op_unsubscribe(s, c, &id, f[FEEDS].token);
+    else if (kmy_json_is(f[OP].token, "balance"))
+        op_balance(s, c, &id);
+    else if (kmy_json_is(f[OP].token, "pay"))
+        send_error(s, c, &id, KMY_UNAVAILABLE,
+                   "payments on the socket are not taken yet; top up at the operator");
+    else
+        send_error(s, c, &id, KMY_BAD_INPUT,
+                   "\"op\" must be one of auth, subscribe, unsubscribe, balance, pay, ping");
+}

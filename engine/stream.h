@@ -1,0 +1,35 @@
+/* stream: the protocol of /v1/stream over WebSocket (contract section 6, docs/protocol.md): operations of the client, frames of the server. */
+#ifndef KMY_ENGINE_STREAM_H
+#define KMY_ENGINE_STREAM_H
+
+#include "engine/shard_types.h"
+
+/* One whole client message. */
+void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const char *text,
+                        size_t len);
+/* A token that came with the handshake, or in an auth message. */
+void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t len);
+/* The account of a token that was good has been opened, or not. */
+void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c);
+void kmy_stream_unsubscribe_all(kmy_shard_t *s, kmy_conn_t *c);
+
+/* An error frame and the close code that belongs to err. */
+void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why);
+void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c);
+void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c);
+void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_t to,
+                    uint8_t reason);
+void kmy_stream_goaway(kmy_shard_t *s, kmy_conn_t *c, const char *reason,
+                       int64_t reconnect_after_ms);
+/* A feed's state changed: tells its subscribers. */
+void kmy_stream_status(kmy_shard_t *s, uint32_t feed_idx, const char *state, int64_t since_ns);
+/* An HTTP request that took too long to become whole. */
+void kmy_stream_http_timeout(kmy_shard_t *s, kmy_conn_t *c);
+
+/* Verifies a bearer and the revocations; *claims is filled on KMY_OK.  For HTTP and WebSocket alike. */
+kmy_err_t kmy_stream_check_token(kmy_shard_t *s, const char *token, size_t len,
+                                 kmy_token_claims_t *claims, kmy_errctx_t *ctx);
+/* A token id was revoked: ends the sessions that live by it. */
+void kmy_stream_revoked(kmy_shard_t *s, const char *jti, int64_t expires_s);
+
+#endif

@@ -1,0 +1,225 @@
+/* tick 5/8   in: ringbuf/ring   out: wire/tick_json, wire/flat */
+#include "engine/subs.h"
+
+#include "base/clock.h"
+#include "engine/egress.h"
+#include "engine/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void append(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick)
+{
+    kmy_feedlog_t *log = &f->log[enc];
+    uint8_t *out =
+        kmy_feedlog_reserve(log, &s->log_limits, tick->offset, KMY_TICK_JSON_BYTES_MAX, s->now_ns);
+    size_t n;
+    if (enc == KMY_ENC_JSON) {
+        n = kmy_tick_json_frame(&f->json, tick, (char *)out);
+    } else {
+        n = kmy_ws_put_header(out, KMY_WS_BINARY, true, false, f->flat.len, NULL);
+        n += kmy_flat_encode(&f->flat, tick, out + n);
+    }
+    kmy_feedlog_commit(log, n, s->now_ns);
+}
+
+void kmy_subs_tick(kmy_shard_t *s, const kmy_tick_t *tick)
+{
+    const kmy_feed_t *feed = kmy_catalog_by_id(s->catalog, tick->feed_id);
+    KMY_ASSERT(feed != NULL); /* the normalizer was given the same catalog */
+    kmy_shard_feed_t *f = &s->feeds[feed->idx];
+    f->last = *tick;
+    if ((tick->has & (KMY_HAS_BID | KMY_HAS_ASK)) == (KMY_HAS_BID | KMY_HAS_ASK))
+        f->last_quote = *tick;
+    for (int enc = 0; enc < KMY_ENCODINGS; enc++) {
+        if (f->log[enc].users_count > 0)
+            append(s, f, enc, tick);
+    }
+    if (!f->touched && f->subs_count > 0) {
+        f->touched = true;
+        s->touched_feeds[s->touched_feeds_count++] = feed->idx;
+    }
+}
+
+void kmy_subs_fan_out(kmy_shard_t *s)
+{
+    for (uint32_t i = 0; i < s->touched_feeds_count; i++) {
+        kmy_shard_feed_t *f = &s->feeds[s->touched_feeds[i]];
+        f->touched = false;
+        for (uint32_t j = 0; j < f->subs_count; j++)
+            kmy_egress_pend(s, f->subs[j]);
+    }
+    s->touched_feeds_count = 0;
+}
+
+bool kmy_feed_is_stale(const kmy_shard_t *s, uint32_t feed)
+{
+    const kmy_tick_t *last = &s->feeds[feed].last;
+    return last->offset == 0 ||
+           s->now_wall_ns - last->recv_ns > s->catalog->feeds[feed].stale_after_ns;
+}
+
+static kmy_sub_t *find(kmy_shard_t *s, const kmy_conn_t *c, uint32_t feed, uint32_t *idx,
+                       uint32_t *prev)
+{
+    *prev = KMY_NONE;
+    for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
+        if (s->subs[i].feed == feed) {
+            *idx = i;
+            return &s->subs[i];
+        }
+        *prev = i;
+    }
+    return NULL;
+}
+
+static bool list_add(kmy_shard_feed_t *f, uint32_t sub, uint32_t *pos)
+{
+    if (f->subs_count == f->subs_cap) {
+        uint32_t cap = f->subs_cap ? f->subs_cap * 2 : 8;
+        uint32_t *grown = realloc(f->subs, cap * sizeof *grown);
+        if (!grown)
+            return false;
+        f->subs = grown;
+        f->subs_cap = cap;
+    }
+    *pos = f->subs_count;
+    f->subs[f->subs_count++] = sub;
+    return true;
+}
+
+static void list_del(kmy_shard_t *s, kmy_shard_feed_t *f, uint32_t pos)
+{
+    uint32_t last = f->subs[--f->subs_count];
+    if (pos < f->subs_count) {
+        f->subs[pos] = last;
+        s->subs[last].feed_pos = pos;
+    }
+}
+
+/* The log exists while somebody uses it; a new one begins with the newest tick, so that a snapshot is its first frame. */
+static bool use_log(kmy_shard_t *s, kmy_shard_feed_t *f, uint32_t feed, int enc)
+{
+    kmy_feedlog_t *log = &f->log[enc];
+    if (log->users_count == 0) {
+        uint64_t next = f->last.offset ? f->last.offset : s->catalog->feeds[feed].last_offset + 1;
+        if (!kmy_feedlog_open(log, next))
+            return false;
+        if (f->last.offset)
+            append(s, f, enc, &f->last);
+    }
+    log->users_count++;
+    return true;
+}
+
+static void leave_log(kmy_feedlog_t *log)
+{
+    if (--log->users_count == 0)
+        kmy_feedlog_close(log);
+}
+
+/* Where a new subscription begins; notes the hole in front of it, if there is one. */
+static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog_t *log,
+                         bool snapshot, const kmy_resume_t *r)
+{
+    uint64_t next = log->next;
+    bool fresh = log->next > log->first && !kmy_feed_is_stale(s, sub->feed);
+    sub->cursor = snapshot && fresh
+                      ? next - 1
+                      : next; /* an old value is no tick: a status frame tells of it */
+    if (!r->given)
+        return;
+    if (!r->same_epoch ||
+        r->offset >= next) { /* offsets of another life: nothing can be counted across */
+        sub->skipped = sub->cursor > 1;
+        sub->skipped_from = 1;
+        sub->skip_reason = KMY_GAP_EPOCH;
+    } else {
+        sub->cursor = r->offset + 1;
+        if (sub->cursor < log->first) {
+            sub->skipped = true;
+            sub->skipped_from = sub->cursor;
+            sub->skip_reason = KMY_GAP_HISTORY;
+            sub->cursor = log->first;
+        }
+    }
+}
+
+uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t encoding, bool snapshot,
+                      const kmy_resume_t *resume)
+{
+    uint32_t idx;
+    uint32_t prev;
+    if (find(s, c, feed, &idx, &prev))
+        return idx;
+    idx = s->subs_free;
+    if (idx != KMY_NONE)
+        s->subs_free = s->subs[idx].next;
+    else if (s->subs_high < s->subs_max)
+        idx = s->subs_high++;
+    else
+        return KMY_NONE;
+    kmy_sub_t *sub = &s->subs[idx];
+    kmy_shard_feed_t *f = &s->feeds[feed];
+    *sub = (kmy_sub_t){
+        .price_nusd = s->catalog->feeds[feed].tick_nusd,
+        .conn = kmy_conn_idx(s, c),
+        .feed = feed,
+        .next = c->subs_head,
+        .pending_next = KMY_NONE,
+        .encoding = encoding,
+    };
+    bool listed = list_add(f, idx, &sub->feed_pos);
+    if (!listed || !use_log(s, f, feed, encoding)) {
+        if (listed)
+            list_del(s, f, sub->feed_pos);
+        sub->next = s->subs_free;
+        s->subs_free = idx;
+        return KMY_NONE;
+    }
+    c->subs_head = idx;
+    c->subs_count++;
+    s->subs_count++;
+    KMY_GAUGE(s->metrics, subscription_open, s->subs_count);
+    place_cursor(s, sub, &f->log[encoding], snapshot, resume);
+    if (sub->cursor < f->log[encoding].next)
+        kmy_egress_pend(s, idx);
+    return idx;
+}
+
+static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
+{
+    kmy_sub_t *sub = &s->subs[idx];
+    kmy_shard_feed_t *f = &s->feeds[sub->feed];
+    kmy_egress_unpend(s, idx);
+    list_del(s, f, sub->feed_pos);
+    leave_log(&f->log[sub->encoding]);
+    c->subs_count--;
+    s->subs_count--;
+    KMY_GAUGE(s->metrics, subscription_open, s->subs_count);
+    sub->next = s->subs_free;
+    s->subs_free = idx;
+}
+
+void kmy_subs_remove(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed)
+{
+    uint32_t idx;
+    uint32_t prev;
+    kmy_sub_t *sub = find(s, c, feed, &idx, &prev);
+    if (!sub)
+        return;
+    if (prev == KMY_NONE)
+        c->subs_head = sub->next;
+    else
+        s->subs[prev].next = sub->next;
+    release(s, c, idx);
+}
+
+void kmy_stream_unsubscribe_all(kmy_shard_t *s, kmy_conn_t *c)
+{
+    while (c->subs_head != KMY_NONE) {
+        uint32_t idx = c->subs_head;
+        c->subs_head = s->subs[idx].next;
+        release(s, c, idx);
+    }
+}

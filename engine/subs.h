@@ -1,0 +1,26 @@
+/* subs: subscriptions: which connection follows which feed, and from where.  tick 5/8's fan-out list. */
+#ifndef KMY_ENGINE_SUBS_H
+#define KMY_ENGINE_SUBS_H
+
+#include "engine/shard_types.h"
+
+typedef struct kmy_resume {
+    bool given;
+    bool same_epoch;
+    uint64_t offset; /* the last one the client holds */
+} kmy_resume_t;
+
+/* Subscribes c to a feed (again: changes nothing and returns the old one).  KMY_NONE: no room. */
+uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t encoding, bool snapshot,
+                      const kmy_resume_t *resume);
+void kmy_subs_remove(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed);
+
+/* Puts a new tick into the feed's logs and its last values; the feed is noted as touched. */
+void kmy_subs_tick(kmy_shard_t *s, const kmy_tick_t *tick);
+/* Marks the subscribers of all touched feeds. */
+void kmy_subs_fan_out(kmy_shard_t *s);
+
+/* No tick within the feed's limit (or none at all). */
+bool kmy_feed_is_stale(const kmy_shard_t *s, uint32_t feed);
+
+#endif

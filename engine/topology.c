@@ -1,0 +1,102 @@
+#include "engine/topology.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The program in one table.  A thread is pinned to its job; a link has one writer.
+
+     link           writer   reader              slots    a slow reader ...
+     ring           feeds    shard*, recorder    config   is lapped and told how much it lost
+     shard_keeper   shard*   keeper              1024     holds its writer up (which keeps the item and tries again)
+     keeper_shard   keeper   shard*              1024     holds its writer up (the same)
+
+   feeds     upstream sockets, parse, normalize, publish                      engine/feeds.c
+   shard*    one per core: clients, encode once, meter, send                  engine/shard.c
+   recorder  ring to the snapshot store, in batches                           engine/recorder.c
+   keeper    the ledger: all that must be on disk before it is answered       engine/keeper.c
+
+   Recorder and keeper are two threads since a durable commit may take milliseconds, in which the ring would lap the snapshot store at full rate. */
+enum { LINK_SLOTS = 1024 };
+
+static void *take(kmy_topology_t *t, size_t bytes, int fd)
+{
+    int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_POPULATE, fd, 0);
+    if (mem == MAP_FAILED)
+        return NULL;
+    t->mem[t->mem_count] = mem;
+    t->mem_bytes[t->mem_count++] = bytes;
+    return mem;
+}
+
+static kmy_err_t make_ring(kmy_topology_t *t, size_t slots, const char *path, uint64_t first_seq,
+                           kmy_errctx_t *ctx)
+{
+    size_t bytes = kmy_ring_bytes(slots);
+    KMY_ASSERT(bytes > 0); /* config checked the range */
+    int fd = -1;
+    if (path) {
+        /* A fresh file each start: readers of an earlier life keep theirs and see that it stands still. */
+        unlink(path);
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (fd < 0)
+            return KMY_FAIL_SYS(ctx, KMY_IO, "cannot make the shared ring %s: %s", path,
+                                strerror(errno));
+        if (ftruncate(fd, (off_t)bytes) != 0) {
+            close(fd);
+            return KMY_FAIL_SYS(ctx, KMY_IO, "cannot size the shared ring %s to %zu bytes: %s",
+                                path, bytes, strerror(errno));
+        }
+    }
+    void *mem = take(t, bytes, fd);
+    if (fd >= 0)
+        close(fd);
+    if (!mem)
+        return KMY_FAIL_SYS(ctx, KMY_IO, "no memory for a ring of %zu ticks: %s", slots,
+                            strerror(errno));
+    t->ring = kmy_ring_init(mem, slots, first_seq);
+    return KMY_OK;
+}
+
+static kmy_queue_t *make_queue(kmy_topology_t *t, size_t item_bytes)
+{
+    void *mem = take(t, kmy_queue_bytes(LINK_SLOTS, item_bytes), -1);
+    return mem ? kmy_queue_init(mem, LINK_SLOTS, item_bytes) : NULL;
+}
+
+kmy_err_t kmy_topology_make(kmy_topology_t *t, const kmy_config_t *cfg, uint32_t shards_count,
+                            const char *ring_path, uint64_t first_seq, kmy_errctx_t *ctx)
+{
+    memset(t, 0, sizeof *t);
+    t->keeper_wake.fd = -1;
+    for (uint32_t i = 0; i < KMY_SHARDS_MAX; i++)
+        t->shard_wake[i].fd = -1;
+    t->shards_count = shards_count;
+    kmy_err_t err = make_ring(t, (size_t)cfg->ring.slots, ring_path, first_seq, ctx);
+    bool ok = err == KMY_OK && kmy_wake_init(&t->keeper_wake);
+    for (uint32_t i = 0; ok && i < shards_count; i++) {
+        t->shard_keeper[i] = make_queue(t, sizeof(kmy_ask_t));
+        t->keeper_shard[i] = make_queue(t, sizeof(kmy_tell_t));
+        ok = t->shard_keeper[i] && t->keeper_shard[i] && kmy_wake_init(&t->shard_wake[i]);
+    }
+    if (ok)
+        return KMY_OK;
+    if (err == KMY_OK)
+        err = KMY_FAIL_SYS(ctx, KMY_IO, "no memory or descriptors for the links of %u shards: %s",
+                           shards_count, strerror(errno));
+    kmy_topology_free(t);
+    return err;
+}
+
+void kmy_topology_free(kmy_topology_t *t)
+{
+    for (size_t i = 0; i < t->mem_count; i++)
+        munmap(t->mem[i], t->mem_bytes[i]);
+    for (uint32_t i = 0; i < t->shards_count; i++)
+        kmy_wake_fini(&t->shard_wake[i]);
+    kmy_wake_fini(&t->keeper_wake);
+    memset(t, 0, sizeof *t);
+}

@@ -1,0 +1,29 @@
+/* topology: the threads and the links between them, as one table; reading topology.c is reading the program. */
+#ifndef KMY_ENGINE_TOPOLOGY_H
+#define KMY_ENGINE_TOPOLOGY_H
+
+#include "base/err.h"
+#include "base/wake.h"
+#include "engine/config.h"
+#include "engine/link.h"
+#include "ringbuf/queue.h"
+#include "ringbuf/ring.h"
+
+typedef struct kmy_topology {
+    kmy_ring_t *ring;                          /* feeds -> shards, recorder, same-host readers */
+    kmy_queue_t *shard_keeper[KMY_SHARDS_MAX]; /* asks */
+    kmy_queue_t *keeper_shard[KMY_SHARDS_MAX]; /* tells */
+    kmy_wake_t shard_wake[KMY_SHARDS_MAX];
+    kmy_wake_t keeper_wake;
+    uint32_t shards_count;
+    void *mem[2 * KMY_SHARDS_MAX + 1]; /* owned: what the above lie in */
+    size_t mem_bytes[2 * KMY_SHARDS_MAX + 1];
+    size_t mem_count;
+} kmy_topology_t;
+
+/* Takes all link memory, once.  ring_path: a file that same-host readers map, or NULL for private memory; first_seq: number of the next tick. */
+kmy_err_t kmy_topology_make(kmy_topology_t *t, const kmy_config_t *cfg, uint32_t shards_count,
+                            const char *ring_path, uint64_t first_seq, kmy_errctx_t *ctx);
+void kmy_topology_free(kmy_topology_t *t);
+
+#endif
