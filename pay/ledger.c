@@ -157,7 +157,7 @@ static kmy_err_t sums_check(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
 
 static kmy_err_t load(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
 {
-    int64_t format;
+    int64_t format = 0;
     kmy_err_t err = kmy_ledger_tables_open(txn, true, l->dbi, ctx);
     if (err != KMY_OK)
         return err;

@@ -111,7 +111,7 @@ static kmy_err_t make(kmy_ledger_t *l, const char *name, int64_t now_ns, uint64_
 kmy_err_t kmy_ledger_account_make(kmy_ledger_t *l, const char *name, int64_t now_ns,
                                   kmy_account_t *out, kmy_errctx_t *ctx)
 {
-    uint64_t id;
+    uint64_t id = 0;
     kmy_err_t err = kmy_ledger_writable(l, ctx);
     if (err != KMY_OK)
         return err;
@@ -127,7 +127,7 @@ kmy_err_t kmy_ledger_account_by_name(kmy_ledger_t *l, const char *name, kmy_acco
                                      kmy_errctx_t *ctx)
 {
     MDB_txn *txn;
-    uint64_t id;
+    uint64_t id = 0;
     kmy_err_t err = kmy_ledger_view_begin(l, &txn, ctx);
     if (err != KMY_OK)
         return err;

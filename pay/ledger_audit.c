@@ -273,7 +273,7 @@ kmy_err_t kmy_ledger_audit_txn(MDB_txn *txn, const MDB_dbi dbi[KMY_LEDGER_TABLES
                                kmy_ledger_audit_t *audit, kmy_errctx_t *ctx)
 {
     audit_t a = { .txn = txn, .dbi = dbi, .out = audit };
-    int64_t format;
+    int64_t format = 0;
     kmy_errctx_t why;
     *audit = (kmy_ledger_audit_t){ 0 };
     kmy_err_t err = kmy_ledger_format_get(txn, dbi[KMY_LEDGER_META], &format, ctx);

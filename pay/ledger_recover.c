@@ -37,7 +37,7 @@ static kmy_err_t return_first(kmy_ledger_t *l, int64_t now_ns, kmy_ledger_recove
 {
     kmy_entry_t e = { .kind = KMY_ENTRY_RECOVER, .time_ns = now_ns };
     kmy_account_row_t row;
-    uint32_t shard;
+    uint32_t shard = 0;
     kmy_err_t err = first_lease(l, &e.account_id, &shard, &e.amount_nusd, ctx);
     if (err != KMY_OK)
         return err;

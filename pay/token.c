@@ -160,8 +160,8 @@ kmy_err_t kmy_token_verify(kmy_token_key_t *key, const char *token, size_t len, 
 {
     char json[KMY_TOKEN_PAYLOAD_BYTES_MAX];
     size_t json_len;
-    int64_t not_before_s;
-    kmy_token_claims_t c;
+    int64_t not_before_s = 0;
+    kmy_token_claims_t c = { .issued_s = 0 };
     kmy_err_t err = kmy_token_jws_open(key, token, len, json, &json_len, ctx);
     if (err != KMY_OK)
         return err;
