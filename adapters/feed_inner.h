@@ -29,8 +29,9 @@
 #define KMY_TARGET_BYTES_MAX    768 /* and a request line at 2,047 */
 #define KMY_MALFORMED_RUN_MAX   64 /* so many bad frames with no good one between: not our protocol */
 #define KMY_UPSTREAM_READ_BYTES 65536
-#define KMY_TURN_BYTES                                                                             \
-    262144 /* of one leg, then the others have their turn and the batch is published */
+/* What one leg may take of a turn; then the others have theirs and the batch is published. */
+#define KMY_TURN_BYTES          262144
+#define KMY_TURN_RECORDS        4096
 
 typedef enum { KMY_STREAM_WANTED, KMY_STREAM_ASKED, KMY_STREAM_ACKED } kmy_stream_state_t;
 

@@ -151,11 +151,12 @@ bool kmy_io_drain(kmy_leg_t *leg)
     kmy_feed_ws_loop_t *loop = leg->link->up->loop;
     struct lws *wsi = leg->wsi;
     size_t most = loop->bytes + KMY_TURN_BYTES;
+    int steps = 0; /* libwebsockets may refuse to read, or read pings alone */
     while (wsi && leg->wsi == wsi && leg->stamps_by_read && !leg->dry) {
         SSL *ssl = lws_get_ssl(wsi);
         if (ssl == NULL || !SSL_has_pending(ssl))
             return false;
-        if (loop->bytes > most)
+        if (loop->bytes > most || ++steps > KMY_TURN_RECORDS)
             return true;
         struct lws_pollfd fd = { .fd = lws_get_socket_fd(wsi),
                                  .events = LWS_POLLIN,
@@ -228,19 +229,33 @@ static void on_down(kmy_leg_t *leg)
     kmy_leg_lost(leg, KMY_UPEV_DOWN, kmy_mono_ns(), "connection closed by the other side");
 }
 
+static void let_go(kmy_leg_t *leg)
+{
+    SSL *ssl = lws_get_ssl(leg->wsi);
+    if (ssl && SSL_get_rbio(ssl))
+        BIO_set_callback_arg(SSL_get_rbio(ssl), NULL);
+    lws_set_opaque_user_data(leg->wsi, NULL);
+    leg->wsi = NULL;
+}
+
+/* A close frame: libwebsockets answers it; we need not wait until the TCP connection is gone too. */
+static void on_goodbye(kmy_leg_t *leg, const unsigned char *in, size_t len)
+{
+    unsigned code = len >= 2 ? (unsigned)in[0] << 8 | in[1] : 1005;
+    let_go(leg);
+    kmy_leg_lost(leg, KMY_UPEV_DOWN, kmy_mono_ns(), "closed by the other side: %u %.*s", code,
+                 len > 2 ? (int)(len - 2) : 0, len > 2 ? (const char *)in + 2 : "");
+}
+
 void kmy_io_release(kmy_leg_t *leg, bool politely)
 {
     struct lws *wsi = leg->wsi;
     bool goodbye = politely && leg->up_ns != 0;
     kmy_dial_forget(leg);
-    leg->wsi = NULL;
     leg->up_ns = 0;
     if (wsi == NULL)
         return;
-    SSL *ssl = lws_get_ssl(wsi);
-    if (ssl && SSL_get_rbio(ssl))
-        BIO_set_callback_arg(SSL_get_rbio(ssl), NULL);
-    lws_set_opaque_user_data(wsi, NULL);
+    let_go(leg);
     if (goodbye) {
         leg->link->up->loop->closing_count++;
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, 3);
@@ -300,6 +315,9 @@ static int on_leg(kmy_leg_t *leg, struct lws *wsi, enum lws_callback_reasons rea
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
         on_failed(leg, wsi, in, in ? len : 0);
         return 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        on_goodbye(leg, in, len);
+        return 0;
     case LWS_CALLBACK_CLIENT_CLOSED:
         on_down(leg);
         return 0;
@@ -320,6 +338,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
     case LWS_CALLBACK_CLIENT_CLOSED:
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
     case LWS_CALLBACK_CLIENT_WRITEABLE: {
         kmy_leg_t *leg = lws_get_opaque_user_data(wsi);
         return leg ? on_leg(leg, wsi, reason, in, len) : on_orphan(wsi, reason);
