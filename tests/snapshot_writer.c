@@ -54,7 +54,7 @@ int main(int argc, char **argv)
         return 2;
     kmy_snapshot_options_t options = { .map_bytes = (uint64_t)1 << 30,
                                        .history_age_ns_max = 600 * KMY_NS_PER_S,
-                                       .history_bytes_max = 16 << 20 };
+                                       .history_bytes_max = 3 << 20 };
     if (kmy_snapshot_open(&s, argv[1], &options, &clean, &rebuilt, &ctx) != KMY_OK)
         die(&ctx);
     for (int i = 0; i < FEEDS; i++) {
