@@ -145,6 +145,8 @@ static void numbers_are_exact_or_refused(void **state)
         { TRADE_WITH("\"1.0000000x\"", "\"1\"", TIME), "malformed" },
         { TRADE_WITH("\"NaN\"", "\"1\"", TIME), "malformed" },
         { TRADE_WITH("\"0x10\"", "\"1\"", TIME), "malformed" },
+        { TRADE_WITH("\"1.00000000\"", "\"1.00000000\"", "0"), "range" },
+        { TRADE_WITH("\"1.00000000\"", "\"1.00000000\"", "9223372036855"), "range" },
         { TRADE_WITH("\"1\"", "\"1\"", "0"), "range" },
         { TRADE_WITH("\"1\"", "\"1\"", "-1"), "range" },
         { TRADE_WITH("\"1\"", "\"1\"", "9223372036854"),
@@ -178,6 +180,10 @@ static void the_mid_of_a_book_is_exact(void **state)
           "range" }, /* a halted symbol has no price */
         { BOOK_WITH("\"1.00000000\"", "\"1.00000000\"", "\"0.00000000\"", "\"0.00000000\""),
           "range" },
+        { BOOK_WITH("\"0.00000000\"", "\"1.00000000\"", "\"1.00000000\"", "\"0.00000000\""),
+          "range" },
+        { BOOK_WITH("\"-1\"", "\"1\"", "\"1\"", "\"1\""), "range" },
+        { BOOK_WITH("\"0\"", "\"1\"", "\"1\"", "\"1\""), "range" },
         { BOOK_WITH("\"1.00000000\"", "\"-1.00000000\"", "\"2.00000000\"", "\"1.00000000\""),
           "range" },
         { BOOK_WITH("\"1e-9\"", "\"1\"", "\"3\"", "\"1e-10\""),
@@ -230,7 +236,7 @@ static void symbols_are_bytes_with_escapes_undone(void **state)
     (void)state;
 #define NAMED(s)                                                                                   \
     "{\"e\":\"trade\",\"s\":" s ",\"t\":1,\"p\":\"1\",\"q\":\"1\",\"T\":1700000000000,\"m\":"      \
-                                "false}"
+    "false}"
 #define REST " trade price 1 e-8 size 1 at 1700000000000000000ms trade 1"
 #define TEN  "ABCDEFGHIJ"
     static const row_t rows[] = {

@@ -148,6 +148,7 @@ static void an_id_is_64_hex_digits_in_lower_case(void **state)
                 "\""),
           "malformed" },
         { NAMED("\"" ID "0\""), "malformed" },
+        { NAMED("\"01" ID "\""), "malformed" },
         { NAMED("\"\""), "malformed" },
         { NAMED("null"), "malformed" },
     };
