@@ -5,11 +5,12 @@
 
 int cli_conns(const cli_t *cli)
 {
-    static const char *const members[] = { "id",    "shard", "peer",      "state", "account",
-                                           "feeds", "ticks", "lag_ticks", "age_s" };
-    static const char *const heads[] = { "ID",    "SHARD", "PEER", "STATE", "ACCOUNT",
-                                         "FEEDS", "TICKS", "LAG",  "AGE s" };
-    static const int widths[] = { 10, 5, 22, 12, 28, 6, 12, 8, 0 };
+    static const char *const members[] = { "id",        "door",  "state",         "peer",
+                                           "account",   "feeds", "charged_ticks", "waiting_bytes",
+                                           "blocked_ms" };
+    static const char *const heads[] = { "ID",    "DOOR",    "STATE",   "PEER",      "ACCOUNT",
+                                         "FEEDS", "CHARGED", "WAITING", "BLOCKED ms" };
+    static const int widths[] = { 12, 7, 14, 16, 28, 6, 12, 9, 0 };
     json_t *answer;
     int code = cli_request(cli, CLI_ADMIN, "/v1/admin/conns", NULL, &answer);
     if (code != CLI_OK)
