@@ -85,7 +85,7 @@ struct kmy_snapshot {
     uint32_t feeds_cap;     /* multiple of OFFSETS_PER_ROW */
     dedupe_slot_t *dedupe;
     size_t dedupe_count; /* power of two, at least twice the largest batch */
-    last_row_t *newest;  /* dedupe_count / 2: the items of a batch that go to `last` */
+    last_row_t *newest;  /* dedupe_count / 2, and as many to sort in: the items that go to `last` */
     char path[PATH_MAX];
 };
 

@@ -45,7 +45,7 @@ static bool dedupe_room(kmy_snapshot_t *s, size_t n)
     if (count == s->dedupe_count)
         return true;
     dedupe_slot_t *slots = calloc(count, sizeof *slots);
-    last_row_t *newest = calloc(count / 2, sizeof *newest);
+    last_row_t *newest = calloc(count, sizeof *newest);
     if (!slots || !newest) {
         free(slots);
         free(newest);
@@ -191,20 +191,35 @@ static int put_history(kmy_snapshot_t *s, MDB_txn *txn, const kmy_snapshot_item_
 /* --- newest values --- */
 
 /* Ascending keys: a cursor that stands on the right page already need not come down from the root.
-   Two or three thousand keys at most: a Shell sort is as quick as any, and in place. */
-static void sort_newest(last_row_t *rows, size_t n)
+   One counting pass for each byte in which keys differ: two or three of six (a comparing sort took a
+   tenth of the flush).  Leaves the result in rows; spare has the same room. */
+static void sort_newest(last_row_t *rows, last_row_t *spare, size_t n)
 {
-    static const size_t gaps[] = { 701, 301, 132, 57, 23, 10, 4, 1 };
-    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++) {
-        size_t gap = gaps[g];
-        for (size_t i = gap; i < n; i++) {
-            last_row_t row = rows[i];
-            size_t at = i;
-            for (; at >= gap && rows[at - gap].key > row.key; at -= gap)
-                rows[at] = rows[at - gap];
-            rows[at] = row;
+    uint64_t differ = 0;
+    for (size_t i = 1; i < n; i++)
+        differ |= rows[i].key ^ rows[0].key;
+    last_row_t *from = rows;
+    last_row_t *to = spare;
+    for (unsigned shift = 0; shift < 48; shift += 8) {
+        if ((differ >> shift & 255) == 0)
+            continue;
+        uint32_t at[256] = { 0 };
+        uint32_t sum = 0;
+        for (size_t i = 0; i < n; i++)
+            at[from[i].key >> shift & 255]++;
+        for (size_t b = 0; b < 256; b++) {
+            uint32_t count = at[b];
+            at[b] = sum;
+            sum += count;
         }
+        for (size_t i = 0; i < n; i++)
+            to[at[from[i].key >> shift & 255]++] = from[i];
+        last_row_t *swap = from;
+        from = to;
+        to = swap;
     }
+    if (from != rows)
+        memcpy(rows, from, n * sizeof *rows);
 }
 
 /* The newest item of each (feed, source, kind); returns how many. */
@@ -217,7 +232,7 @@ static size_t find_newest(kmy_snapshot_t *s, const kmy_snapshot_item_t *items, s
         if (first_sight(s, key))
             s->newest[count++] = (last_row_t){ key, i };
     }
-    sort_newest(s->newest, count);
+    sort_newest(s->newest, s->newest + s->dedupe_count / 2, count);
     return count;
 }
 
