@@ -443,6 +443,31 @@ async def test_rebased_times_are_now():
             assert slots == sorted(slots)
 
 
+async def test_a_market_has_its_own_clock_unless_it_is_rebased():
+    for args, want in ((), 1723161255), (("--rebase-time",), time.time()):
+        with Sim(*args) as sim:
+            async with sim.connect(path="/ws/btcusdt@trade") as ws, sim.connect("hermes") as oracle:
+                await ask(oracle, {"type": "subscribe", "ids": [BTC]})
+                assert abs(json.loads((await take(ws, 1))[0])["T"] / 1000 - want) < 10
+                feed = json.loads((await take(oracle, 1))[0])["price_feed"]
+                assert abs(feed["price"]["publish_time"] - want) < 10
+
+
+async def test_a_paced_reader_that_does_not_read_is_cut_and_others_are_not():
+    with Sim("--market", "rate=40000,symbols=BTCUSDT:100.00", "--queue", "65536") as sim:
+        _, reader, writer = await raw_upgrade(sim.binance, "/ws/btcusdt@bookTicker")
+        writer.transport.pause_reading()
+        async with sim.connect(path="/ws/btcusdt@aggTrade") as ws:
+            for _ in range(100):
+                await take(ws, 500)
+                if sim.stats()["binance"]["slow_cut"] == 1:
+                    break
+            else:
+                raise AssertionError("never cut")
+            await take(ws, 10)
+        writer.close()
+
+
 async def test_hermes_recording_gives_late_slots_only_to_those_who_allow_them():
     path = capture("pyth/hermes_ws_reconstructed.jsonl")
     want = 0
