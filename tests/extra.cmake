@@ -99,3 +99,12 @@ add_test(NAME bench_token_smoke COMMAND bench_token --smoke --json)
 set_tests_properties(bench_ledger_smoke bench_token_smoke PROPERTIES TIMEOUT 60 LABELS bench)
 add_test(NAME bench_sim_smoke COMMAND bench_sim --smoke)
 set_tests_properties(bench_sim_smoke PROPERTIES TIMEOUT 60 LABELS bench)
+
+# The feeds thread against the simulator over TLS: every trouble an upstream can make.
+add_executable(feeds_probe ${CMAKE_CURRENT_SOURCE_DIR}/feeds_probe.c)
+target_link_libraries(feeds_probe PRIVATE kmy_flags kmy_engine)
+if(TARGET kamiyo-sim)
+  add_test(NAME e2e_feeds COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e_feeds.py
+           $<TARGET_FILE:feeds_probe> $<TARGET_FILE:kamiyo-sim>)
+  set_tests_properties(e2e_feeds PROPERTIES TIMEOUT 300 LABELS e2e)
+endif()
