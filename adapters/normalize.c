@@ -77,26 +77,31 @@ static inline uint64_t load(const char *p)
     return w;
 }
 
-/* Every byte counts, eight at a time; the last step overlaps the one before. */
+/* Every byte counts.  Sixteen bytes a step, and no step's product waits for the one before: a Pyth id takes four of them.  The last step
+   overlaps the one before where the length is no multiple. */
 static inline uint64_t hash_key(uint64_t seed, uint8_t source, const char *key, size_t len)
 {
     uint64_t h = seed ^ ((uint64_t)source << 8 | len);
-    uint64_t last = 0;
+    uint64_t a = 0;
+    uint64_t b = 0;
     if (len >= 8) {
-        for (size_t i = 0; i + 8 < len; i += 8)
-            h = mix(h ^ load(key + i), 0x9e3779b97f4a7c15ull);
-        last = load(key + len - 8);
+        for (size_t i = 0; i + 16 < len; i += 16) {
+            uint64_t m = mix(load(key + i) ^ seed, load(key + i + 8) ^ 0x9e3779b97f4a7c15ull);
+            h = (h << 23 | h >> 41) + m;
+        }
+        a = load(key + (len >= 16 ? len - 16 : 0));
+        b = load(key + len - 8);
     } else if (len >= 4) {
         uint32_t lo;
         uint32_t hi;
         memcpy(&lo, key, 4);
         memcpy(&hi, key + len - 4, 4);
-        last = (uint64_t)hi << 32 | lo;
+        a = (uint64_t)hi << 32 | lo;
     } else {
         for (size_t i = 0; i < len; i++)
-            last = last << 8 | (uint8_t)key[i];
+            a = a << 8 | (uint8_t)key[i];
     }
-    return mix(h ^ last, 0xd6e8feb86659fd93ull);
+    return mix(h ^ a, b ^ 0xd6e8feb86659fd93ull);
 }
 
 static entry_t *find(const kmy_normalizer_t *n, uint8_t source, const char *key, size_t len)

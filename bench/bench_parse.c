@@ -164,6 +164,10 @@ static void load_finish(load_t *l, int kind)
         const frame_t *f = &l->frames[i];
         if (parse(kind, f, false, q) != KMY_PARSE_QUOTE)
             die("a frame of the load is refused");
+        if (kind == PEER_HERMES) { /* repeated frames would be stale or duplicates */
+            q->seq_scheme = KMY_SEQ_SLOT;
+            q->source_seq = i + 1;
+        }
         kmy_normalizer_add(l->normalizer, q->source, q->key, q->key_len, 1, 0);
         kmy_quote_t other;
         scanned += kind == PEER_HERMES ? kmy_pyth_scan(f->text, f->len, &other)
@@ -203,7 +207,8 @@ static void run_way(load_t *l, int kind, int way)
             sink += (uint64_t)q.price_mant + q.source_seq;
             break;
         case WAY_TICK:
-            sink += kmy_normalize(l->normalizer, &l->quotes[i], 1, 1, &tick);
+            if (kmy_normalize(l->normalizer, &l->quotes[i], 1, 1, &tick) != KMY_OK)
+                die("a quote of the load is no news");
             sink += tick.offset;
             break;
 #ifdef KMY_PEER_SIMDJSON

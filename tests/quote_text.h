@@ -1,6 +1,6 @@
 /* quote_text: a parser's outcome as one line of text, so that a test's table shows what it expects.
 
-     quote    KEY trade P size Q at NS seq ID [maker]            P and Q as plain decimals, "x e" for the exponents: 1x-8
+     quote    KEY trade price P eEXPO size Q at NSunit COUNTER ID [maker]     P and Q as plain decimals; a book has bid, ask, conf too
      control  ack|list|error|rate_limit|lifetime|shutdown ID CODE TEXT
      other    ignored|malformed|range */
 #ifndef KMY_TESTS_QUOTE_TEXT_H
