@@ -156,16 +156,32 @@ static void clock_leg(kmy_leg_t *leg, int64_t now_ns)
     }
 }
 
-/* Make before break: the replacement is opened, both deliver for overlap_ns, then the old one goes.  A replacement in whose market nothing happens
-   is trusted after eight times that. */
+static bool all_handed(const kmy_leg_t *heir)
+{
+    for (uint32_t i = 0; i < heir->link->count; i++)
+        if (heir->streams[i].seq != 0 && !heir->streams[i].handed)
+            return false;
+    return true;
+}
+
+/* Both were read for overlap_ns and every stream that moves is handed over; or for twice that, for the old one may be stalled and what is held must not grow
+   old; or nothing moves in the heir's market for eight times that. */
+static bool may_take_over(const kmy_leg_t *heir, int64_t now_ns)
+{
+    int64_t overlap = heir->link->up->row.overlap_ns;
+    if (heir->first_data_ns == 0)
+        return now_ns - heir->since_ns >= 8 * overlap;
+    int64_t both = now_ns - heir->first_data_ns;
+    return both >= 2 * overlap || (both >= overlap && all_handed(heir));
+}
+
+/* Make before break. */
 static void clock_rollover(kmy_link_t *link, int64_t now_ns)
 {
     kmy_feed_ws_t *up = link->up;
     kmy_leg_t *old = &link->legs[link->main], *heir = kmy_leg_other(old);
     if (heir->state == KMY_UP_LIVE) {
-        bool delivers =
-            heir->first_data_ns != 0 && now_ns - heir->first_data_ns >= up->row.overlap_ns;
-        if (!delivers && now_ns - heir->since_ns < 8 * up->row.overlap_ns)
+        if (!may_take_over(heir, now_ns))
             return;
         kmy_log(KMY_LOG_INFO, "feeds", "%s %s: rolled over to a new connection",
                 kmy_source_name(up->row.source), up->authority);
@@ -179,6 +195,8 @@ static void clock_rollover(kmy_link_t *link, int64_t now_ns)
     if (kmy_connect_budget_at(up->budget, now_ns) > now_ns)
         return;
     up->loop->rolling = link;
+    up->loop->held_count = 0;
+    up->loop->held_lost = false;
     kmy_leg_event(heir, KMY_UPEV_START, now_ns);
 }
 

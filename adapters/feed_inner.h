@@ -11,6 +11,7 @@
    feed_dial.c URL, name, TLS store, connect
    feed_io.c   libwebsockets' callback: bytes to frames to quotes
    feed_leg.c  events to actions: subscribe, answers, loss, takeover
+   feed_roll.c rollover: which leg delivers what, and the takeover
    feed_clock.c  everything that happens because time passes */
 #ifndef KMY_ADAPTERS_FEED_INNER_H
 #define KMY_ADAPTERS_FEED_INNER_H
@@ -36,8 +37,10 @@
 typedef enum { KMY_STREAM_WANTED, KMY_STREAM_ASKED, KMY_STREAM_ACKED } kmy_stream_state_t;
 
 typedef struct kmy_leg_stream {
+    uint64_t seq;     /* the last this leg brought; 0: none */
     uint32_t request; /* ASKED: by which request */
     kmy_stream_state_t state;
+    bool handed; /* rollover, on the heir: this stream is taken from it now */
 } kmy_leg_stream_t;
 
 typedef struct kmy_leg {
@@ -72,6 +75,17 @@ typedef struct kmy_leg {
     bool assembling;
     uint32_t malformed_run;
 } kmy_leg_t;
+
+/* A quote of the heir that the old leg may still bring: kept until it does, or until the heir takes over. */
+typedef struct kmy_held {
+    kmy_quote_t quote; /* its key leads to the copy below */
+    char key[KMY_STREAM_BYTES_MAX];
+    int64_t recv_ns, mono_ns;
+    uint32_t i; /* the link's stream */
+} kmy_held_t;
+
+/* More than that ahead of the old leg, and the heir takes over at once: four seconds of the busiest recorded minute of one symbol. */
+#define KMY_HELD_MAX 1024
 
 typedef struct kmy_link {
     struct kmy_feed_ws *up;
@@ -132,6 +146,9 @@ struct kmy_feed_ws_loop {
     kmy_host_t hosts[KMY_UPSTREAMS_MAX];
     size_t hosts_count;
     kmy_link_t *rolling; /* one rollover at a time; NULL: none */
+    kmy_held_t *held;    /* KMY_HELD_MAX, of the link that rolls; owned */
+    uint32_t held_count;
+    bool held_lost; /* there was no room */
     uint64_t turn;
     size_t frames, bytes; /* of this turn */
     bool busy;            /* TLS holds more than a turn may take */
@@ -163,6 +180,8 @@ bool kmy_leg_send(kmy_leg_t *leg, int64_t now_ns); /* the socket is writable; fa
 bool kmy_leg_has_words(const kmy_leg_t *leg);
 void kmy_leg_limited(kmy_leg_t *leg, int64_t wait_ns, int64_t now_ns, const char *why);
 void kmy_link_takeover(kmy_link_t *link, int64_t now_ns);
+bool kmy_link_turn_of(kmy_leg_t *leg, uint32_t i,
+                      const kmy_quote_t *q); /* rollover: true: deliver it */
 
 /* feed_clock.c */
 void kmy_link_clock(kmy_link_t *link, int64_t now_ns);

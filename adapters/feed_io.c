@@ -34,28 +34,39 @@ static long on_tls_read(BIO *bio, int oper, const char *data, size_t len, int ar
     return ret;
 }
 
-/* Which stream is it of?  Only for its data clock. */
-static void note_data(kmy_leg_t *leg, const kmy_quote_t *q)
+/* The upstream's number of the quote's stream; UINT32_MAX: none of ours. */
+static uint32_t stream_of(kmy_feed_ws_t *up, const kmy_quote_t *q)
 {
-    kmy_feed_ws_t *up = leg->link->up;
     if (q->key_len != up->key_before_len || memcmp(q->key, up->key_before, q->key_len) != 0) {
         uint32_t row;
         if (q->key_len >= sizeof up->key_before ||
             !kmy_strmap_get(&up->keys, q->key, q->key_len, &row))
-            return;
+            return UINT32_MAX;
         memcpy(up->key_before, q->key, q->key_len);
         up->key_before_len = q->key_len;
         up->key_before_row = row;
     }
-    uint32_t scheme = q->seq_scheme < KMY_SEQ_COUNT ? q->seq_scheme : (uint32_t)KMY_SEQ_NONE;
-    uint32_t stream = up->streams_of[up->key_before_row][scheme];
-    if (stream != UINT32_MAX)
-        up->data_ns[stream] = leg->mono_ns;
+    return q->seq_scheme < KMY_SEQ_COUNT ? up->streams_of[up->key_before_row][q->seq_scheme]
+                                         : UINT32_MAX;
+}
+
+/* Sets the data clocks; false: the other leg's business. */
+static bool note_data(kmy_leg_t *leg, const kmy_quote_t *q)
+{
+    kmy_feed_ws_t *up = leg->link->up;
     leg->last_data_ns = leg->mono_ns;
     if (__builtin_expect(leg->first_data_ns == 0, 0)) {
         leg->first_data_ns = leg->mono_ns;
         up->loop->clock_ns = 0;
     }
+    uint32_t stream = stream_of(up, q);
+    uint32_t i = stream - leg->link->first;
+    if (stream == UINT32_MAX || i >= leg->link->count)
+        return true; /* not asked for here; the normalizer counts it */
+    up->data_ns[stream] = leg->mono_ns;
+    bool deliver = up->loop->rolling != leg->link || kmy_link_turn_of(leg, i, q);
+    leg->streams[i].seq = q->source_seq;
+    return deliver;
 }
 
 static void malformed(kmy_leg_t *leg)
@@ -76,8 +87,8 @@ static void take_frame(kmy_leg_t *leg, const char *frame, size_t len)
     switch (up->dialect->parse(frame, len, up->micros, &quote, &control)) {
     case KMY_PARSE_QUOTE:
         leg->malformed_run = 0;
-        note_data(leg, &quote);
-        up->options.on_quote(up->options.arg, &quote, leg->recv_ns, leg->mono_ns);
+        if (note_data(leg, &quote))
+            up->options.on_quote(up->options.arg, &quote, leg->recv_ns, leg->mono_ns);
         break;
     case KMY_PARSE_CONTROL:
         leg->malformed_run = 0;

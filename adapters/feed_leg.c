@@ -13,7 +13,7 @@
 static void want_all_streams(kmy_leg_t *leg)
 {
     for (uint32_t i = 0; i < leg->link->count; i++)
-        leg->streams[i] = (kmy_leg_stream_t){ 0, KMY_STREAM_WANTED };
+        leg->streams[i] = (kmy_leg_stream_t){ .state = KMY_STREAM_WANTED };
     leg->wanted_count = leg->link->count;
     leg->asked_count = 0;
     leg->request = leg->list_request = 0;
@@ -81,28 +81,6 @@ void kmy_leg_event(kmy_leg_t *leg, kmy_upstream_event_t event, int64_t now_ns)
     case KMY_UPACT_ABORT:
     case KMY_UPACT_COUNT:
         KMY_ASSERT(!"no such action");
-    }
-}
-
-/* The other leg takes the place of the one that counts. */
-void kmy_link_takeover(kmy_link_t *link, int64_t now_ns)
-{
-    kmy_leg_t *old = &link->legs[link->main];
-    kmy_leg_t *heir = kmy_leg_other(old);
-    kmy_feed_ws_t *up = link->up;
-    if (kmy_leg_is_up(old))
-        KMY_COUNT(up->options.metrics, upstream_disconnect_total, 1);
-    link->main = (uint8_t)(heir - link->legs);
-    link->roll_wanted = false;
-    if (up->loop->rolling == link)
-        up->loop->rolling = NULL;
-    kmy_leg_event(old, KMY_UPEV_STOP, now_ns);
-    if (heir->state == KMY_UP_LIVE)
-        return; /* it had all streams before the old one went */
-    link->lost = true;
-    if (heir->state == KMY_UP_SUBSCRIBING && up->options.on_reconnected) {
-        link->lost = false;
-        up->options.on_reconnected(up->options.arg, up->row.source);
     }
 }
 
@@ -178,7 +156,8 @@ static size_t take_batch(kmy_leg_t *leg, uint32_t request, const char **names)
     for (uint32_t i = 0; i < link->count && n < link->up->row.batch_max; i++) {
         if (leg->streams[i].state != KMY_STREAM_WANTED)
             continue;
-        leg->streams[i] = (kmy_leg_stream_t){ request, KMY_STREAM_ASKED };
+        leg->streams[i].request = request;
+        leg->streams[i].state = KMY_STREAM_ASKED;
         names[n++] = link->up->names[link->first + i];
     }
     leg->wanted_count -= (uint32_t)n;

@@ -49,9 +49,11 @@ kmy_feed_ws_loop_t *kmy_feed_ws_loop_new(kmy_errctx_t *ctx)
         .uid = (uid_t)-1,
         .user = loop,
     };
-    loop->lws = lws_create_context(&info);
+    loop->held = calloc(KMY_HELD_MAX, sizeof *loop->held);
+    loop->lws = loop->held ? lws_create_context(&info) : NULL;
     if (loop->lws == NULL) {
         KMY_FAIL(ctx, KMY_IO, "no libwebsockets context: memory or descriptors are used up");
+        free(loop->held);
         free(loop);
         return NULL;
     }
@@ -355,6 +357,7 @@ void kmy_feed_ws_loop_free(kmy_feed_ws_loop_t *loop)
     lws_context_destroy(loop->lws);
     for (size_t i = 0; i < loop->ups_count; i++)
         free_up(loop->ups[i]);
+    free(loop->held);
     free(loop);
 }
 
