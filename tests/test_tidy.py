@@ -21,13 +21,6 @@ MACHINE = r"(?<![\w.])/(work|root|home|Users)/[\w.]"
 # (binance_scan.c -> test_binance.c), needs no row.
 TESTED_BY = {
     "adapters/fields.c": ("test_binance.c", "its fields are what both dialects' tests read"),
-    "base/decimal.c": ("test_price.c", "exact decimals at both ends of the range"),
-    "base/err.c": ("test_http1.c", "a table; every refusal test reads its rows"),
-    "base/log.c": ("test_config.c", "output for people; warnings pass through it"),
-    "base/metrics.c": ("e2e_tick.py", "its page is read from the running daemon"),
-    "base/money.c": ("test_config.c", "amounts with nine decimals and what is refused"),
-    "base/strmap.c": ("test_catalog.c", "every name is found through it"),
-    "base/tick.c": ("test_snapshot.c", "names of sources and kinds"),
     "adapters/feed_*.c": ("feeds_probe.c", "sockets: run as a process against kamiyo-sim"),
     "adapters/sources.c": ("feeds_probe.c", "a table that the probe reads"),
     "tools/kamiyo": ("test_client.py", "run against a stand-in of the daemon"),
