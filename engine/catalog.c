@@ -361,15 +361,32 @@ const kmy_feed_t *kmy_catalog_find(const kmy_catalog_t *cat, const char *name, s
     return fold(name, len, folded) ? find_folded(cat, folded) : NULL;
 }
 
+/* Without '/' and '-': where they belong is the commonest doubt ("SOLUSD"), so they do not count as a difference. */
+static size_t strip(const char *name, size_t len, char out[KMY_NEAREST_BYTES_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len && n < KMY_NEAREST_BYTES_MAX; i++) {
+        if (name[i] != '/' && name[i] != '-')
+            out[n++] = name[i];
+    }
+    return n;
+}
+
 const kmy_feed_t *kmy_catalog_closest(const kmy_catalog_t *cat, const char *name, size_t len)
 {
+    char asked[KMY_NEAREST_BYTES_MAX];
+    char known[KMY_NEAREST_BYTES_MAX];
     const kmy_feed_t *best = NULL;
-    unsigned limit = kmy_nearest_limit(len);
+    if (len > KMY_NEAREST_BYTES_MAX)
+        return NULL;
+    size_t asked_len = strip(name, len, asked);
+    unsigned limit = kmy_nearest_limit(asked_len);
     for (uint32_t i = 0; i < cat->feeds_count; i++) {
         const kmy_feed_t *feed = &cat->feeds[i];
         for (uint32_t j = 0; j <= feed->aliases_count; j++) {
-            const char *known = j ? feed->aliases[j - 1] : feed->name;
-            unsigned d = kmy_nearest_distance(name, len, known, strlen(known), limit);
+            const char *text = j ? feed->aliases[j - 1] : feed->name;
+            size_t known_len = strip(text, strlen(text), known);
+            unsigned d = kmy_nearest_distance(asked, asked_len, known, known_len, limit);
             if (d > limit)
                 continue;
             best = feed;

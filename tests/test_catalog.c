@@ -187,9 +187,13 @@ static void a_misspelt_name_is_answered_with_the_nearest(void **state)
     static const struct {
         const char *name, *feed;
     } rows[] = {
-        { "SOL/UDS", "SOL/USD" },           { "SOLUSDC", "SOL/USDT@binance" },
-        { "solana-prise", "SOL/USD" },      { "BTC/USDT@binanse", "BTC/USDT@binance" },
-        { "completely-different", "none" }, { "", "none" },
+        { "SOLUSD", "SOL/USD" },
+        { "SOL/UDS", "SOL/USD" },
+        { "SOLUSDC", "SOL/USDT@binance" },
+        { "solana-prise", "SOL/USD" },
+        { "BTC/USDT@binanse", "BTC/USDT@binance" },
+        { "completely-different", "none" },
+        { "", "none" },
     };
     kmy_config_t cfg;
     kmy_catalog_t cat;

@@ -76,7 +76,7 @@ class StandIn:
                                       "charged": "0.000100000", "balance": "0.999900000"})
         if request.path == "/v1/ingest-data/batch":
             results = [{"feed": q["feed_type"], "data": {"price": "1", "source": "pyth"}, "age_ms": 1}
-                       if q["feed_type"] != "NO/NO" else {"feed": "NO/NO", "error": {"code": "unknown_feed"}}
+                       if q["feed_type"] != "NO/NO" else {"error": {"code": "unknown_feed"}}
                        for q in json.loads(body)["queries"]]
             return web.json_response({"results": results, "count": len(results), "charged": "0.0001", "balance": "0.5"})
         if request.path == "/v1/admin/tokens":
@@ -267,10 +267,11 @@ class Client(unittest.TestCase):
         done = self.run_it("get", "SOL/USD@x y", "--token", "ok")
         self.assertEqual(done.returncode, 1)
         self.assertIn("404 unknown_feed: no such feed [31m; did you mean SOL/USD?", done.stderr)  # no escape sequence
-        done = self.run_it("batch", "SOL/USD", "NO/NO", "--token", "ok")
+        done = self.run_it("batch", "NO/NO", "SOL/USD", "--token", "ok")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("NO/NO", done.stdout)
-        self.assertIn("failed: unknown_feed", done.stdout)
+        self.assertRegex(done.stdout, r"(?m)^NO/NO +failed: unknown_feed")
+        self.assertRegex(done.stdout, r"(?m)^SOL/USD +1 pyth")
+        self.assertRegex(done.stdout, r"(?m)^charged 0.0001 USD, balance 0.5 USD$")
         done = self.run_it("get", "SOL/USD", "--token", "broke")
         self.assertIn("402 insufficient_balance: need 0.0001; see kamiyo account", done.stderr)
         done = self.run_it("feeds")

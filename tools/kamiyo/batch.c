@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 
-static bool show(const json_t *item)
+/* `asked` is the name as the customer gave it: a failed item need not repeat it. */
+static bool show(const json_t *item, const char *asked)
 {
     char a[128], b[64], c[64], d[64];
     const json_t *data = json_object_get(item, "data");
@@ -13,7 +14,7 @@ static bool show(const json_t *item)
                cli_cell(data, "price", b, sizeof b), cli_cell(data, "source", c, sizeof c),
                cli_cell(item, "age_ms", d, sizeof d));
     else
-        printf("%-22s failed: %s %s\n", cli_cell(item, "feed", a, sizeof a),
+        printf("%-22s failed: %s %s\n", asked,
                json_is_object(error) ? cli_cell(error, "code", b, sizeof b)
                                      : cli_cell(item, "error", b, sizeof b),
                json_is_object(error) ? cli_cell(error, "detail", c, sizeof c) : "");
@@ -35,11 +36,15 @@ int cli_batch(const cli_t *cli)
     if (code != CLI_OK)
         return code;
     const json_t *results = json_object_get(answer, "results");
-    for (size_t i = 0; i < json_array_size(results); i++) {
+    bool whole = json_array_size(results) == (size_t)cli->words_count;
+    for (size_t i = 0; i < json_array_size(results) && whole; i++) {
         const json_t *item = json_array_get(results, i);
-        if (cli->json ? !json_object_get(item, "data") : !show(item))
+        if (cli->json ? !json_object_get(item, "data") : !show(item, cli->words[i]))
             code = CLI_FAILED;
     }
+    if (!whole)
+        code = cli_fail(cli, "asked for %d feeds, %zu came back", cli->words_count,
+                        json_array_size(results));
     if (cli->json)
         cli_print_json(answer);
     else

@@ -94,14 +94,16 @@ static int problem(const cli_t *cli, const char *url, long status, const json_t 
     const char *code = text_of(body, "code");
     const char *detail = text_of(body, "detail");
     const char *closest = text_of(body, "closest");
-    const char *hint = status == 401   ? "; the token is missing, wrong or expired"
-                       : status == 402 ? "; see kamiyo account"
-                                       : "";
     if (!*detail)
         detail = text_of(body, "title");
+    const char *hint = status == 402               ? "; see kamiyo account"
+                       : status == 401 && !*detail ? "the token is missing, wrong or expired"
+                                                   : "";
+    if (*closest && strstr(detail, closest)) /* said already */
+        closest = "";
     return cli_fail(cli, "%s answered %ld%s%s%s%s%s%s%s%s", url, status, *code ? " " : "", code,
-                    *detail ? ": " : "", detail, *closest ? "; did you mean " : "", closest,
-                    *closest ? "?" : "", *closest ? "" : hint);
+                    *detail || *hint ? ": " : "", detail, hint, *closest ? "; did you mean " : "",
+                    closest, *closest ? "?" : "");
 }
 
 static int judge(const cli_t *cli, const char *url, CURL *curl, CURLcode rc, const char *fault,
