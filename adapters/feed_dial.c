@@ -1,7 +1,7 @@
 /* tick 1/8   in: adapters/feed_leg   out: adapters/feed_io   (URL, name, TLS store, connect)
 
    libwebsockets 4.1 resolves names by blocking, and a resolver that hangs would hold up the ticks of every other venue of the thread.  So names are resolved
-   by getaddrinfo_a and libwebsockets gets a numeric address, with the name for SNI, the certificate check and Host. */
+   by a thread of their own (not getaddrinfo_a, whose threads sanitizers cannot follow) and libwebsockets gets a numeric address, with the name for SNI, the certificate check and Host. */
 #include "adapters/feed_inner.h"
 
 #include "base/clock.h"
@@ -9,15 +9,18 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct
-    kmy_lookup { /* lives until the resolver has done with it, perhaps longer than its leg: then it is not freed at all */
-    struct gaicb cb;
-    struct gaicb *list[1];
-    struct addrinfo hints;
+enum { LOOKING, FOUND, FORGOTTEN };
+
+typedef struct kmy_lookup { /* whoever of the two threads comes second frees it */
+    atomic_int state;
+    int rc; /* of getaddrinfo; valid from FOUND on, as is the list */
+    struct addrinfo *list;
     char host[KMY_HOST_BYTES_MAX];
 } kmy_lookup_t;
 
@@ -170,6 +173,36 @@ static void take_address(kmy_leg_t *leg, const struct addrinfo *list, int64_t no
         connect_to(leg, text, now_ns);
 }
 
+static void free_lookup(kmy_lookup_t *look)
+{
+    if (look->list)
+        freeaddrinfo(look->list);
+    free(look);
+}
+
+static void *look_up(void *arg)
+{
+    kmy_lookup_t *look = arg;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
+    look->rc = getaddrinfo(look->host, NULL, &hints, &look->list);
+    if (atomic_exchange(&look->state, FOUND) == FORGOTTEN) /* pairs with kmy_dial_look, _forget */
+        free_lookup(look);
+    return NULL;
+}
+
+static int start_lookup(kmy_lookup_t *look)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    int rc = pthread_attr_init(&attr);
+    if (rc != 0)
+        return rc;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    rc = pthread_create(&thread, &attr, look_up, look);
+    pthread_attr_destroy(&attr);
+    return rc;
+}
+
 void kmy_dial(kmy_leg_t *leg, int64_t now_ns)
 {
     kmy_feed_ws_t *up = leg->link->up;
@@ -183,45 +216,33 @@ void kmy_dial(kmy_leg_t *leg, int64_t now_ns)
     if (look == NULL)
         return; /* the dial's deadline ends it */
     snprintf(look->host, sizeof look->host, "%s", up->host);
-    look->hints.ai_socktype = SOCK_STREAM;
-    look->hints.ai_flags = AI_ADDRCONFIG;
-    look->cb.ar_name = look->host;
-    look->cb.ar_request = &look->hints;
-    look->list[0] = &look->cb;
     leg->lookup = look;
-    int rc = getaddrinfo_a(GAI_NOWAIT, look->list, 1, NULL);
+    int rc = start_lookup(look);
     if (rc == 0)
         return;
     free(look);
     leg->lookup = NULL;
-    kmy_leg_lost(leg, KMY_UPEV_DOWN, now_ns, "cannot resolve %s: %s", up->host, gai_strerror(rc));
+    kmy_leg_lost(leg, KMY_UPEV_DOWN, now_ns, "no thread to resolve %s: %s", up->host, strerror(rc));
 }
 
 void kmy_dial_look(kmy_leg_t *leg, int64_t now_ns)
 {
     kmy_lookup_t *look = leg->lookup;
-    int rc = gai_error(&look->cb);
-    if (rc == EAI_INPROGRESS)
+    if (atomic_load_explicit(&look->state, memory_order_acquire) != FOUND) /* pairs with look_up */
         return;
     leg->lookup = NULL;
-    if (rc == 0)
-        take_address(leg, look->cb.ar_result, now_ns);
+    if (look->rc == 0)
+        take_address(leg, look->list, now_ns);
     else
         kmy_leg_lost(leg, KMY_UPEV_DOWN, now_ns, "cannot resolve %s: %s", look->host,
-                     gai_strerror(rc));
-    if (look->cb.ar_result)
-        freeaddrinfo(look->cb.ar_result);
-    free(look);
+                     gai_strerror(look->rc));
+    free_lookup(look);
 }
 
 void kmy_dial_forget(kmy_leg_t *leg)
 {
     kmy_lookup_t *look = leg->lookup;
     leg->lookup = NULL;
-    if (look == NULL ||
-        (gai_error(&look->cb) == EAI_INPROGRESS && gai_cancel(&look->cb) == EAI_NOTCANCELED))
-        return; /* the resolver still writes into it; a few hundred bytes are left to it */
-    if (look->cb.ar_result)
-        freeaddrinfo(look->cb.ar_result);
-    free(look);
+    if (look && atomic_exchange(&look->state, FORGOTTEN) == FOUND)
+        free_lookup(look);
 }

