@@ -91,7 +91,9 @@ find_program(KMY_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH)
 add_test(NAME layers COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_layers.py)
 add_test(NAME tidy COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_tidy.py)
 add_test(NAME client COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_client.py $<TARGET_FILE:kamiyo>)
-set_tests_properties(layers tidy client PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS tree)
+add_test(NAME e2e_client COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_client.py $<TARGET_FILE_DIR:kamiyo>)
+set_tests_properties(layers tidy PROPERTIES TIMEOUT 120 LABELS tree)
+set_tests_properties(client e2e_client PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180 LABELS e2e)
 
 # Ledger and token benches, small, so that they cannot rot.
 add_test(NAME bench_ledger_smoke COMMAND bench_ledger --smoke --dir ${CMAKE_CURRENT_BINARY_DIR})
