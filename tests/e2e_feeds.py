@@ -67,9 +67,11 @@ class Sim:
         return self
 
     def __exit__(self, *_):
+        died = self.out.proc.poll()
         self.out.proc.terminate()
         self.out.proc.wait()
         self.dir.cleanup()
+        assert died is None, f"the simulator died: {died} {self.out.stderr()}"
 
 
 class Probe:
