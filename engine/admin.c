@@ -118,7 +118,8 @@ bool kmy_admin_sources(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
                                                        "live", "backoff", "misconfigured" };
     (void)body;
     kmy_feeds_source_t src[16];
-    size_t n = *s->o.feeds ? kmy_feeds_sources(*s->o.feeds, src, 16) : 0;
+    kmy_feeds_t *feeds = atomic_load(s->o.feeds);
+    size_t n = feeds ? kmy_feeds_sources(feeds, src, 16) : 0;
     kmy_buf_t b = kmy_reply_body(s);
     kmy_buf_str(&b, "{\"sources\":[");
     for (size_t i = 0; i < n; i++) {

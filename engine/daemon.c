@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,8 @@ struct kmy_daemon {
     kmy_topology_t topology;
     kmy_keeper_t *keeper;
     kmy_recorder_t *recorder;
-    kmy_feeds_t *feeds;
+    kmy_feeds_t
+        *_Atomic feeds; /* the shards look at it for the operator's view; set when it runs */
     kmy_shard_t *shards[KMY_SHARDS_MAX];
     uint32_t shards_count;
     uint32_t shards_started;
@@ -314,7 +316,11 @@ static kmy_err_t start_feeds(kmy_daemon_t *d, kmy_errctx_t *ctx)
         .wakes_count = d->shards_count,
         .metrics = d->all_metrics[0],
     };
-    return kmy_feeds_start(&d->feeds, &o, ctx);
+    kmy_feeds_t *feeds;
+    kmy_err_t err = kmy_feeds_start(&feeds, &o, ctx);
+    if (err == KMY_OK)
+        atomic_store(&d->feeds, feeds);
+    return err;
 }
 
 /* Sockets, upstream and LMDB want descriptors: as many as we are allowed. */
@@ -399,17 +405,15 @@ const char *kmy_daemon_admin(const kmy_daemon_t *d)
     return d->admin_text;
 }
 
-/* The way of a tick is stopped at its source and followed to its end; money last. */
+/* Customers first, while the market still runs for them; then the way of a tick from its source on; money last. */
 void kmy_daemon_stop(kmy_daemon_t *d)
 {
-    kmy_feeds_t *feeds = d->feeds;
-    d->feeds = NULL;
-    if (feeds)
-        kmy_feeds_stop(feeds);
     for (uint32_t i = 0; i < d->shards_started; i++)
         kmy_shard_drain(d->shards[i]);
     for (uint32_t i = 0; i < d->shards_started; i++)
         kmy_shard_join(d->shards[i]);
+    if (d->feeds)
+        kmy_feeds_stop(d->feeds);
     if (d->recorder)
         kmy_recorder_stop(d->recorder);
     if (d->keeper)

@@ -24,7 +24,10 @@
 enum {
     SQ_ENTRIES = 4096,
     CQ_ENTRIES = 32768,
-    DEFERRED_MAX = CQ_ENTRIES,
+    DEFERRED_MAX =
+        1
+        << 18, /* a receive buffer, a poll and an end of receiving per connection, accepted sockets: all at once */
+    REUSED_MAX = 1 << 16, /* slots that may be freed and taken again within one turn */
     HOUSEKEEP_MS = 50,
     SCANS_PER_S = 1, /* every connection is looked at once a second, in slices */
     STATUS_EVERY_NS = 250000000,
@@ -90,9 +93,9 @@ static bool take_memory(kmy_shard_t *s)
     s->subs_max = subs > (1u << 22) ? 1u << 22 : (uint32_t)subs;
     s->accounts_max = s->conns_max * 2;
     s->conns = reserve(s->conns_max * sizeof *s->conns);
-    s->dying = reserve(s->conns_max * sizeof *s->dying);
-    s->dirty = reserve(s->conns_max * sizeof *s->dirty);
-    s->dirty_next = reserve(s->conns_max * sizeof *s->dirty_next);
+    s->dying = reserve((s->conns_max + REUSED_MAX) * sizeof *s->dying);
+    s->dirty = reserve((s->conns_max + REUSED_MAX) * sizeof *s->dirty);
+    s->dirty_next = reserve((s->conns_max + REUSED_MAX) * sizeof *s->dirty_next);
     s->starving = reserve(s->conns_max * sizeof *s->starving);
     s->subs = reserve(s->subs_max * sizeof *s->subs);
     s->accounts = reserve(s->accounts_max * sizeof *s->accounts);
@@ -120,9 +123,9 @@ static void unmap(void *p, size_t bytes)
 static void free_memory(kmy_shard_t *s)
 {
     unmap(s->conns, s->conns_max * sizeof *s->conns);
-    unmap(s->dying, s->conns_max * sizeof *s->dying);
-    unmap(s->dirty, s->conns_max * sizeof *s->dirty);
-    unmap(s->dirty_next, s->conns_max * sizeof *s->dirty_next);
+    unmap(s->dying, (s->conns_max + REUSED_MAX) * sizeof *s->dying);
+    unmap(s->dirty, (s->conns_max + REUSED_MAX) * sizeof *s->dirty);
+    unmap(s->dirty_next, (s->conns_max + REUSED_MAX) * sizeof *s->dirty_next);
     unmap(s->starving, s->conns_max * sizeof *s->starving);
     unmap(s->subs, s->subs_max * sizeof *s->subs);
     unmap(s->accounts, s->accounts_max * sizeof *s->accounts);

@@ -247,7 +247,7 @@ typedef struct kmy_shard_options {
     const kmy_config_t *config;
     const kmy_catalog_t *catalog;
     kmy_topology_t *topology;
-    kmy_feeds_t *const *feeds; /* set after the shards are up */
+    kmy_feeds_t *_Atomic const *feeds; /* set once the shards are up */
     const kmy_tick_t *
         last; /* feeds_count: newest tick per feed from the store; offset 0: none.  Borrowed until started */
     const kmy_tick_t *last_quote;
