@@ -341,11 +341,18 @@ static kmy_err_t read_resume(kmy_shard_t *s, kmy_json_token_t from, uint32_t fee
     return KMY_OK;
 }
 
-static void put_subscribed(kmy_shard_t *s, kmy_buf_t *b, const kmy_sub_t *sub, bool first)
+/* `asked` is the client's name of the feed: told as well where it is an alias, so that the client can match its request. */
+static void put_subscribed(kmy_shard_t *s, kmy_buf_t *b, const kmy_sub_t *sub,
+                           kmy_json_token_t asked, bool first)
 {
     const kmy_feed_t *feed = &s->catalog->feeds[sub->feed];
     kmy_buf_str(b, first ? "{\"feed\":" : ",{\"feed\":");
     kmy_buf_json_str(b, feed->name, strlen(feed->name));
+    if (!kmy_json_is(asked, feed->name)) {
+        kmy_buf_str(b, ",\"as\":\"");
+        kmy_buf_bytes(b, asked.text, asked.len); /* escaped as it was sent */
+        kmy_buf_str(b, "\"");
+    }
     kmy_buf_fmt(b, ",\"epoch\":\"%s\",\"offset\":%" PRIu64, s->o.epoch,
                 s->feeds[sub->feed].last.offset);
     put_nusd(b, "price_tick", sub->price_nusd);
@@ -377,13 +384,17 @@ static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
     /* The acknowledgement first: it tells the offset that the first tick follows, and own frames go ahead of ticks anyway. */
     kmy_buf_t b = begin(s, "subscribed", id);
     kmy_buf_str(&b, ",\"feeds\":[");
+    kmy_json_t names;
+    kmy_json_init(&names, feeds.text, feeds.len);
+    kmy_json_next(&names);
     for (uint32_t i = 0; i < count; i++) {
+        kmy_json_token_t asked = kmy_json_next(&names);
         uint32_t sub = kmy_subs_add(s, c, idx[i], o.encoding, o.snapshot, &resume[i]);
         if (sub == KMY_NONE) {
             send_error(s, c, id, KMY_FULL, "no room for more subscriptions here; try again later");
             return;
         }
-        put_subscribed(s, &b, &s->subs[sub], i == 0);
+        put_subscribed(s, &b, &s->subs[sub], asked, i == 0);
     }
     kmy_buf_str(&b, "]");
     if (!finish(s, c, &b))
