@@ -169,6 +169,8 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t enco
         .pending_next = KMY_NONE,
         .encoding = encoding,
     };
+    if (f->subs_count == 0)
+        f->told_stale = kmy_feed_is_stale(s, feed); /* the acknowledgement tells the state itself */
     bool listed = list_add(f, idx, &sub->feed_pos);
     if (!listed || !use_log(s, f, feed, encoding)) {
         if (listed)
