@@ -39,7 +39,7 @@
     X(consumed_nusd_total, counter, "nano-USD consumed by delivered ticks and queries")            \
     X(connection_open, gauge, "connections open now")                                              \
     X(connection_accept_total, counter, "connections accepted")                                    \
-    X(connection_slow_total, counter, "connections cut for not reading")                          \
+    X(connection_slow_total, counter, "connections cut for not reading")                           \
     X(connection_refused_total, counter, "connections refused by a limit")                         \
     X(subscription_open, gauge, "feed subscriptions open now")                                     \
     X(http_request_total, counter, "HTTP requests answered")                                       \

@@ -10,7 +10,8 @@
 
 enum {
     IDLE_FORGET_S = 10
-}; /* an account nobody uses keeps its slot this long: agents that poll come back */
+}; /* an account nobody uses keeps its slot so long: who polls comes back */
+#define QUERY_REPORT_NS (KMY_NS_PER_S / 2)
 
 static uint32_t slot_of(const kmy_shard_t *s, const kmy_shard_account_t *acc)
 {
@@ -301,6 +302,9 @@ void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
         feed_sessions(s, acc);
         wake_waiters(s, acc);
         break;
+    case KMY_TELL_FIGURES:
+        take_figures(acc, tell);
+        break;
     case KMY_TELL_RECALL:
         told_recall(s, acc);
         break;
@@ -368,8 +372,11 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
         return acc->state == KMY_ACCOUNT_FREE;
     }
     int64_t give = all ? acc->lease.left_nusd : 0;
-    if (give > 0 || (acc->lease.spent_nusd > 0 &&
-                     (all || s->now_ns - acc->report_ns >= s->config->lease.report_every_ns)))
+    /* Whoever queries sees its balance in each answer, from whichever shard: the others learn of it within a second. */
+    int64_t every_ns = s->config->lease.report_every_ns;
+    if (acc->lease.queries_count > 0 && every_ns > QUERY_REPORT_NS)
+        every_ns = QUERY_REPORT_NS;
+    if (give > 0 || (acc->lease.spent_nusd > 0 && (all || s->now_ns - acc->report_ns >= every_ns)))
         report(s, acc, give, false);
     return used && acc->lease.spent_nusd == 0 && acc->lease.ticks_count == 0 &&
            acc->lease.queries_count == 0;

@@ -4,10 +4,10 @@
 #include "base/money.h"
 #include "engine/conn.h"
 #include "engine/reply.h"
+#include "engine/roster.h"
 #include "engine/shard.h"
 #include "engine/subs.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <string.h>
@@ -366,48 +366,18 @@ bool kmy_admin_ledger(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     return !kmy_shard_ask_and_park(s, c, req, &a);
 }
 
-static void put_conn(kmy_shard_t *s, kmy_buf_t *b, const kmy_conn_t *c, bool first)
-{
-    static const char *const states[KMY_CONN_STATES] = { "free", "http", "stream", "closing",
-                                                         "closed" };
-    char peer[INET6_ADDRSTRLEN];
-    inet_ntop(AF_INET6, &c->peer, peer, sizeof peer);
-    kmy_buf_fmt(b,
-                "%s{\"id\":\"%u:%u:%u\",\"door\":\"%s\",\"state\":\"%s\",\"peer\":\"%s\",\"port\":%"
-                "u,\"account\":",
-                first ? "" : ",", s->o.index, kmy_conn_idx(s, c), c->gen,
-                c->door == KMY_DOOR_PUBLIC ? "public" : "admin", states[c->state],
-                strncmp(peer, "::ffff:", 7) == 0 ? peer + 7 : peer, c->peer_port);
-    if (c->account != KMY_NONE)
-        kmy_buf_json_str(b, s->accounts[c->account].name, strlen(s->accounts[c->account].name));
-    else
-        kmy_buf_str(b, "null");
-    kmy_buf_fmt(b,
-                ",\"feeds\":%u,\"charged_ticks\":%" PRIu64
-                ",\"waiting_bytes\":%u,\"blocked_ms\":%" PRId64 ",\"paused\":%s}",
-                c->subs_count, c->charged_ticks, c->out ? c->out->end - c->out->begin : 0,
-                c->blocked_ns ? (s->now_ns - c->blocked_ns) / KMY_NS_PER_MS : 0,
-                c->paused ? "true" : "false");
-}
-
-/* The connections of this shard.  (The operator's door is shard 0's; with more shards `shards` says how many are not shown.) */
 bool kmy_admin_conns(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
     if (!is_operator(s, c, req))
         return true;
+    if (!c->answered)
+        return !kmy_roster_ask(s, c, req);
     kmy_buf_t b = kmy_reply_body(s);
     kmy_buf_fmt(
-        &b, "{\"shard\":%u,\"shards\":%u,\"open\":%" PRId64 ",\"conns\":[", s->o.index,
-        s->o.topology->shards_count,
+        &b, "{\"shards\":%u,\"open\":%" PRId64 ",\"conns\":[", s->o.topology->shards_count,
         kmy_metrics_sum(s->o.all_metrics, s->o.all_metrics_count, KMY_METRIC_connection_open));
-    bool first = true;
-    for (uint32_t i = 0; i < s->conns_high; i++) {
-        if (s->conns[i].state == KMY_CONN_FREE)
-            continue;
-        put_conn(s, &b, &s->conns[i], first);
-        first = false;
-    }
+    kmy_roster_put(s, &b);
     kmy_buf_str(&b, "]}");
     kmy_reply_json(s, c, req, &b);
     return true;

@@ -7,6 +7,7 @@
 #include "engine/feeds.h"
 #include "engine/keeper.h"
 #include "engine/recorder.h"
+#include "engine/roster.h"
 #include "engine/shard.h"
 #include "engine/topology.h"
 #include "pay/ledger.h"
@@ -54,6 +55,7 @@ struct kmy_daemon {
     char epoch[64];
     char public_text[KMY_DOOR_TEXT_BYTES];
     char admin_text[KMY_DOOR_TEXT_BYTES];
+    kmy_roster_t *roster;
     kmy_metrics_t *metrics; /* feeds, recorder, keeper, then one per shard */
     kmy_metrics_t *all_metrics[METRICS_FIXED + KMY_SHARDS_MAX];
     int64_t start_mono_ns;
@@ -280,6 +282,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .metrics = d->all_metrics[METRICS_FIXED + i],
             .all_metrics = d->all_metrics,
             .all_metrics_count = METRICS_FIXED + d->shards_count,
+            .roster = d->roster,
             .conformance_echo = options->conformance_echo,
             .start_mono_ns = d->start_mono_ns,
         };
@@ -346,6 +349,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
     kmy_err_t err = lock_data(d, ctx);
     if (err == KMY_OK)
         err = make_metrics(d, ctx);
+    if (err == KMY_OK && !(d->roster = kmy_roster_new()))
+        err = KMY_FAIL(ctx, KMY_IO, "out of memory");
     if (err == KMY_OK)
         err = kmy_catalog_build(&d->catalog, d->config, ctx);
     if (err == KMY_OK) {
@@ -428,6 +433,7 @@ void kmy_daemon_stop(kmy_daemon_t *d)
     free(d->last_quote);
     free(d->revoked);
     free(d->metrics);
+    kmy_roster_free(d->roster);
     if (d->lock_fd >= 0)
         close(d->lock_fd);
     explicit_bzero(d->secret, sizeof d->secret);

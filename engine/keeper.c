@@ -231,6 +231,7 @@ static void do_report(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     uint64_t waiting = v->short_mask & ~bit;
     v->short_mask &= bit;
     tell_shards(k, v, waiting, KMY_TELL_CHANGED, &acc);
+    tell_shards(k, v, v->open_mask & ~bit & ~waiting, KMY_TELL_FIGURES, &acc);
 }
 
 static void do_mint(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)

@@ -42,6 +42,7 @@ typedef enum {
     KMY_TELL_OPENED = 1, /* answer to OPEN: err, account figures */
     KMY_TELL_LEASED,     /* answer to LEASE: amount_nusd granted (0: nothing to be had), figures */
     KMY_TELL_CHANGED,    /* the account's free balance rose (credit, or another shard gave back) */
+    KMY_TELL_FIGURES,    /* another shard reported what was spent there */
     KMY_TELL_RECALL,     /* another shard is short: give back what you do not need */
     KMY_TELL_REVOKED,    /* text: jti; to every shard */
     KMY_TELL_ANSWER,     /* to the operator's request at `slot`: err, figures, text */

@@ -7,6 +7,7 @@
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/reply.h"
+#include "engine/roster.h"
 #include "engine/routes.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
@@ -461,6 +462,7 @@ static void loop(kmy_shard_t *s)
         work += drain_tells(s);
         work += handle_completions(s);
         housekeep(s);
+        kmy_roster_turn(s);
         kmy_egress_flush(s);
         release_dying(s);
         if (atomic_load_explicit(&s->phase, memory_order_relaxed) == KMY_PHASE_DRAIN && drained(s))

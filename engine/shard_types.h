@@ -240,6 +240,14 @@ typedef struct kmy_revoked {
     int64_t expires_s;
 } kmy_revoked_t;
 
+typedef struct kmy_roster kmy_roster_t; /* roster.h */
+enum { KMY_ROSTER_WAITERS_MAX = 16 };
+typedef struct kmy_roster_waiter {
+    uint32_t conn;
+    uint32_t gen;
+    unsigned wanted;
+} kmy_roster_waiter_t;
+
 typedef struct kmy_shard_options {
     uint32_t index;
     int cpu;                  /* to pin to; -1: not */
@@ -261,6 +269,7 @@ typedef struct kmy_shard_options {
     kmy_metrics_t *metrics;            /* this shard's own */
     kmy_metrics_t *const *all_metrics; /* for the page */
     size_t all_metrics_count;
+    kmy_roster_t *roster;
     bool conformance_echo;
     int64_t start_mono_ns;
 } kmy_shard_options_t;
@@ -340,6 +349,10 @@ typedef struct kmy_shard {
     int64_t housekeep_ns; /* when it is due */
     int64_t status_ns;    /* the same for status frames */
     uint32_t scan_at;     /* where the slice scan of connections stands */
+
+    unsigned roster_seen;
+    uint32_t roster_waiters_count;
+    kmy_roster_waiter_t roster_waiters[KMY_ROSTER_WAITERS_MAX];
 
     uint64_t session_seed[2];
     _Atomic int phase; /* kmy_shard_phase_t */

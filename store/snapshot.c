@@ -434,7 +434,7 @@ kmy_err_t kmy_snapshot_open(kmy_snapshot_t **out, const char *path,
         return KMY_FAIL(ctx, KMY_IO, "out of memory");
     s->options = *options;
     fill_defaults(&s->options);
-    strcpy(s->path, path); /* measured above */
+    memcpy(s->path, path, strlen(path) + 1); /* measured above */
     s->writer_fd = -1;
 
     kmy_err_t err = lock_writer(s, ctx);

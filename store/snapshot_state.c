@@ -99,12 +99,12 @@ static bool take_line(snapshot_state_t *state, unsigned line_idx, const char *li
     case 1:
         if (strncmp(line, "epoch ", 6) != 0 || !is_epoch(line + 6))
             return false;
-        strcpy(state->epoch, line + 6); /* is_epoch measured it */
+        memcpy(state->epoch, line + 6, strlen(line + 6) + 1); /* is_epoch measured it */
         return true;
     case 2:
         if (strncmp(line, "boot ", 5) != 0 || strlen(line + 5) >= sizeof state->boot)
             return false;
-        strcpy(state->boot, line + 5);
+        memcpy(state->boot, line + 5, strlen(line + 5) + 1);
         return true;
     case 3:
         state->clean = strcmp(line, "clean") == 0;

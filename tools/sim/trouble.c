@@ -132,7 +132,7 @@ kmy_err_t sim_trouble_from_json(json_t *root, sim_trouble_t *out, kmy_errctx_t *
     if (location && (!where || strlen(where) >= sizeof out->location || strpbrk(where, "\r\n")))
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "location: one line, at most 255 bytes");
     if (where)
-        strcpy(out->location, where);
+        memcpy(out->location, where, strlen(where) + 1);
     return numbers(root, out, ctx);
 }
 
