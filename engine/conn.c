@@ -137,11 +137,13 @@ static bool keep_input(kmy_conn_t *c, const uint8_t *data, size_t len)
     return true;
 }
 
-/* A client that pipelines requests and does not read the answers is not asked for more. */
-static bool reads_input(const kmy_conn_t *c)
+/* A client that pipelines requests and does not read the answers is not asked for more; one that reads them gets them now, not after all its input. */
+static bool reads_input(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (c->parked || c->close_after)
         return false;
+    if (c->state == KMY_CONN_HTTP && kmy_out_count(c) >= KMY_PIPELINE_BYTES_MAX)
+        kmy_egress_now(s, c);
     return c->state == KMY_CONN_WS ||
            (c->state == KMY_CONN_HTTP && kmy_out_count(c) < KMY_PIPELINE_BYTES_MAX);
 }
@@ -149,7 +151,7 @@ static bool reads_input(const kmy_conn_t *c)
 static size_t consume(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
 {
     size_t used = 0;
-    while (used < len && reads_input(c)) {
+    while (used < len && reads_input(s, c)) {
         bool ws = c->state == KMY_CONN_WS;
         size_t n = ws ? kmy_input_ws(s, c, data + used, len - used)
                       : kmy_input_http(s, c, data + used, len - used);
@@ -160,19 +162,24 @@ static size_t consume(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
     return used;
 }
 
+/* As long as something is used up: a chunked body is decoded in place, so it begins only when its request stands first in the buffer. */
 static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
 {
-    kmy_in_t *in = c->in;
-    if (!in || in->len == 0 || !reads_input(c))
-        return;
-    size_t used = consume(s, c, in->bytes, in->len);
-    KMY_ASSERT(c->in == in);
-    if (used == in->len) {
-        free(in);
-        c->in = NULL;
-    } else if (used > 0) {
-        memmove(in->bytes, in->bytes + used, in->len - used);
-        in->len -= (uint32_t)used;
+    while (c->in && c->in->len > 0 && reads_input(s, c)) {
+        kmy_in_t *in = c->in;
+        size_t used = consume(s, c, in->bytes, in->len);
+        KMY_ASSERT(c->in == in);
+        if (used == 0)
+            return;
+        if (used == in->len) {
+            free(in);
+            c->in = NULL;
+        } else {
+            memmove(in->bytes, in->bytes + used, in->len - used);
+            in->len -= (uint32_t)used;
+            if (c->state == KMY_CONN_HTTP) /* the beginning of another request */
+                c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
+        }
     }
 }
 
@@ -203,11 +210,11 @@ void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool
         if (used < (size_t)n && keeps && !c->close_after) {
             if (!keep_input(c, data + used, (size_t)n - used)) {
                 kmy_conn_kill(s, c);
-            } else if (had) {
-                look_at_input(s, c);
-            } else if (c->state == KMY_CONN_HTTP) {
-                c->deadline_ns =
-                    s->now_ns + s->config->limits.head_timeout_ns; /* for all of the request */
+            } else {
+                if (!had && c->state == KMY_CONN_HTTP) /* for all of the request */
+                    c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
+                if (had || c->state == KMY_CONN_HTTP)
+                    look_at_input(s, c);
             }
         }
     } /* in LINGER and DEAD what still comes is read and dropped */

@@ -99,6 +99,40 @@ static kmy_out_t *out_grow(kmy_out_t *out, size_t need)
     return grown;
 }
 
+static void settle_out(kmy_conn_t *c, uint32_t sent)
+{
+    c->out->begin += sent;
+    if (c->out->begin == c->out->end) {
+        free(c->out);
+        c->out = NULL;
+    }
+}
+
+static void block(kmy_shard_t *s, kmy_conn_t *c)
+{
+    c->blocked_ns = s->now_ns;
+    c->slow = true;
+    KMY_COUNT(s->metrics, send_short_total, 1);
+    kmy_conn_poll_out(s, c);
+}
+
+void kmy_egress_now(kmy_shard_t *s, kmy_conn_t *c)
+{
+    while (c->out && !c->in_flight && !c->blocked_ns) {
+        ssize_t n = send(c->fd, c->out->bytes + c->out->begin, kmy_out_count(c),
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) { /* full: wait until it is not.  Broken: the poll says so, and the next send tells how */
+            block(s, c);
+            return;
+        }
+        KMY_COUNT(s->metrics, delivered_byte_total, n);
+        c->sent_ns = s->now_ns;
+        settle_out(c, (uint32_t)n);
+    }
+}
+
 bool kmy_egress_bytes(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t len)
 {
     if (c->state == KMY_CONN_DEAD || c->state == KMY_CONN_FREE)
@@ -106,6 +140,10 @@ bool kmy_egress_bytes(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t l
     size_t limit =
         c->state == KMY_CONN_WS && !c->echo ? KMY_OUT_BYTES_MAX : 2 * (size_t)KMY_ECHO_BYTES_MAX;
     size_t live = kmy_out_count(c);
+    if (live > 0 && live + len > limit) { /* many answers in one turn, perhaps, to a reader that reads */
+        kmy_egress_now(s, c);
+        live = kmy_out_count(c);
+    }
     /* One frame above the limit is allowed when nothing else waits: an acknowledgement of many feeds is longer. */
     if (live > 0 && live + len > limit) {
         KMY_COUNT(s->metrics, connection_slow_total, 1);
@@ -370,23 +408,6 @@ static bool settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *seg, 
     KMY_COUNT(s->metrics, delivered_tick_total, delivered);
     KMY_COUNT(s->metrics, consumed_nusd_total, sub->price_nusd * delivered);
     return alive;
-}
-
-static void settle_out(kmy_conn_t *c, uint32_t sent)
-{
-    c->out->begin += sent;
-    if (c->out->begin == c->out->end) {
-        free(c->out);
-        c->out = NULL;
-    }
-}
-
-static void block(kmy_shard_t *s, kmy_conn_t *c)
-{
-    c->blocked_ns = s->now_ns;
-    c->slow = true;
-    KMY_COUNT(s->metrics, send_short_total, 1);
-    kmy_conn_poll_out(s, c);
 }
 
 static void complete(kmy_shard_t *s, const kmy_send_t *send, int res)

@@ -28,7 +28,9 @@ typedef struct kmy_feedlog {
     uint64_t first;            /* oldest offset held; == next: empty */
     uint64_t next;             /* offset that comes next */
     uint64_t end;              /* byte position behind the newest frame */
-    uint32_t users_count;      /* cursors on it; the owner closes a log nobody uses */
+    int64_t
+        unused_ns; /* since when nobody has a cursor on it; the owner closes it some time later */
+    uint32_t users_count; /* cursors on it */
 } kmy_feedlog_t;
 
 typedef struct kmy_feedlog_limits {

@@ -191,6 +191,11 @@ static void put_value(const kmy_shard_t *s, kmy_buf_t *b, const kmy_feed_t *feed
 
 static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, ask_t *a)
 {
+    if (a->err == KMY_OK && !kmy_http_header(req, "authorization")) {
+        unpaid(s, c, req, KMY_UNPAID, a->feed->query_nusd,
+               0); /* who does not pay learns the price, not our state */
+        return true;
+    }
     check_age(s, a);
     if (a->err != KMY_OK) {
         char text[KMY_FEED_NAME_BYTES_MAX * 6 + 32];
@@ -332,7 +337,6 @@ static bool read_batch(kmy_shard_t *s, kmy_view_t body, ask_t *asks, uint32_t *c
         asks[*count] = (ask_t){ .err = KMY_OK };
         if (!read_ask(s, &js, &asks[*count], ctx))
             return false;
-        check_age(s, &asks[*count]);
     }
 }
 
@@ -345,9 +349,13 @@ bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
         kmy_reply_problem(s, c, req, KMY_BAD_INPUT, ctx.detail);
         return true;
     }
+    bool pays = kmy_http_header(req, "authorization") != NULL;
     uint32_t delivered = 0;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        if (pays)
+            check_age(s, &asks[i]); /* who does not pay learns the price of all it asked for */
         delivered += asks[i].err == KMY_OK;
+    }
     /* From batch_from delivered items on each costs batch_discount percent less; a fraction of a nano-USD is dropped, in the customer's favour. */
     int64_t percent = delivered >= (uint32_t)s->config->prices.batch_from
                           ? 100 - s->config->prices.batch_discount_percent

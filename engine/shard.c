@@ -363,6 +363,7 @@ static void tell_status(kmy_shard_t *s)
         kmy_shard_feed_t *f = &s->feeds[i];
         if (f->subs_count == 0) {
             f->told_stale = kmy_feed_is_stale(s, i);
+            kmy_subs_close_unused(s, i);
             continue;
         }
         bool stale = kmy_feed_is_stale(s, i);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOG_LINGER_NS (60 * KMY_NS_PER_S)
+
 static void append(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick)
 {
     kmy_feedlog_t *log = &f->log[enc];
@@ -32,7 +34,7 @@ void kmy_subs_tick(kmy_shard_t *s, const kmy_tick_t *tick)
     if ((tick->has & (KMY_HAS_BID | KMY_HAS_ASK)) == (KMY_HAS_BID | KMY_HAS_ASK))
         f->last_quote = *tick;
     for (int enc = 0; enc < KMY_ENCODINGS; enc++) {
-        if (f->log[enc].users_count > 0)
+        if (f->log[enc].bytes)
             append(s, f, enc, tick);
     }
     if (!f->touched && f->subs_count > 0) {
@@ -97,11 +99,11 @@ static void list_del(kmy_shard_t *s, kmy_shard_feed_t *f, uint32_t pos)
     }
 }
 
-/* The log exists while somebody uses it; a new one begins with the newest tick, so that a snapshot is its first frame. */
+/* The log exists while somebody uses it, and a while longer; a new one begins with the newest tick, so that a snapshot is its first frame. */
 static bool use_log(kmy_shard_t *s, kmy_shard_feed_t *f, uint32_t feed, int enc)
 {
     kmy_feedlog_t *log = &f->log[enc];
-    if (log->users_count == 0) {
+    if (!log->bytes) {
         uint64_t next = f->last.offset ? f->last.offset : s->catalog->feeds[feed].last_offset + 1;
         if (!kmy_feedlog_open(log, next))
             return false;
@@ -112,10 +114,20 @@ static bool use_log(kmy_shard_t *s, kmy_shard_feed_t *f, uint32_t feed, int enc)
     return true;
 }
 
-static void leave_log(kmy_feedlog_t *log)
+/* An unused log is kept for LOG_LINGER_NS: a lone reader that lost its connection comes back and goes on where it was. */
+static void leave_log(const kmy_shard_t *s, kmy_feedlog_t *log)
 {
     if (--log->users_count == 0)
-        kmy_feedlog_close(log);
+        log->unused_ns = s->now_ns;
+}
+
+void kmy_subs_close_unused(kmy_shard_t *s, uint32_t feed)
+{
+    for (int enc = 0; enc < KMY_ENCODINGS; enc++) {
+        kmy_feedlog_t *log = &s->feeds[feed].log[enc];
+        if (log->bytes && log->users_count == 0 && s->now_ns - log->unused_ns > LOG_LINGER_NS)
+            kmy_feedlog_close(log);
+    }
 }
 
 /* Where a new subscription begins; notes the hole in front of it, if there is one. */
@@ -195,7 +207,7 @@ static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
     kmy_shard_feed_t *f = &s->feeds[sub->feed];
     kmy_egress_unpend(s, idx);
     list_del(s, f, sub->feed_pos);
-    leave_log(&f->log[sub->encoding]);
+    leave_log(s, &f->log[sub->encoding]);
     c->subs_count--;
     s->subs_count--;
     KMY_GAUGE(s->metrics, subscription_open, s->subs_count);

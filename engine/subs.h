@@ -20,6 +20,9 @@ void kmy_subs_tick(kmy_shard_t *s, const kmy_tick_t *tick);
 /* Marks the subscribers of all touched feeds. */
 void kmy_subs_fan_out(kmy_shard_t *s);
 
+/* Frees the logs of a feed that nobody has read for a minute. */
+void kmy_subs_close_unused(kmy_shard_t *s, uint32_t feed);
+
 /* No tick within the feed's limit (or none at all). */
 bool kmy_feed_is_stale(const kmy_shard_t *s, uint32_t feed);
 
