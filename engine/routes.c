@@ -206,7 +206,8 @@ bool kmy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy
         path.ptr += sizeof api - 2;
         path.len -= sizeof api - 2;
     }
-    const char *allowed = NULL;
+    char extra[64];
+    kmy_buf_t allowed = kmy_buf(extra, sizeof extra - 1);
     for (int i = 0; i < ROUTES_COUNT; i++) {
         if (routes[i].door != c->door || !kmy_view_is(path, routes[i].path))
             continue;
@@ -215,15 +216,13 @@ bool kmy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy
             c->answered = false;
             return done;
         }
-        allowed = routes[i].method;
+        kmy_buf_fmt(&allowed, "%s%s", allowed.len ? ", " : "Allow: ", routes[i].method);
     }
     if (c->door == KMY_DOOR_PUBLIC && kmy_view_is(req->method, "OPTIONS")) {
         preflight(s, c, req);
-    } else if (allowed) {
-        char extra[64];
-        kmy_buf_t b = kmy_buf(extra, sizeof extra - 1);
-        kmy_buf_fmt(&b, "Allow: %s\r\n", allowed);
-        extra[b.len] = 0;
+    } else if (allowed.len > 0) {
+        kmy_buf_str(&allowed, "\r\n");
+        extra[allowed.len] = 0;
         kmy_reply_problem_with(s, c, req, KMY_METHOD, "this resource answers another method", extra,
                                NULL);
     } else {
