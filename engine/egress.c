@@ -123,7 +123,8 @@ void kmy_egress_now(kmy_shard_t *s, kmy_conn_t *c)
                          MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) { /* full: wait until it is not.  Broken: the poll says so, and the next send tells how */
+        if (n <
+            0) { /* full: wait until it is not.  Broken: the poll says so, and the next send tells how */
             block(s, c);
             return;
         }
@@ -140,7 +141,8 @@ bool kmy_egress_bytes(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t l
     size_t limit =
         c->state == KMY_CONN_WS && !c->echo ? KMY_OUT_BYTES_MAX : 2 * (size_t)KMY_ECHO_BYTES_MAX;
     size_t live = kmy_out_count(c);
-    if (live > 0 && live + len > limit) { /* many answers in one turn, perhaps, to a reader that reads */
+    if (live > 0 &&
+        live + len > limit) { /* many answers in one turn, perhaps, to a reader that reads */
         kmy_egress_now(s, c);
         live = kmy_out_count(c);
     }

@@ -22,6 +22,9 @@ void kmy_egress_unpend(kmy_shard_t *s, uint32_t sub);
 /* Appends bytes that go out ahead of any tick.  false: the connection has more waiting than its limit (or there is no memory) and was
    shut down: do not touch it further. */
 bool kmy_egress_bytes(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t len);
+/* Hands waiting bytes to the socket at once instead of at the end of the turn, so that a client that sends much in one turn and reads the answers
+   is not taken for one that does not.  Not while a send of this connection is in the present submission, nor while its socket is full. */
+void kmy_egress_now(kmy_shard_t *s, kmy_conn_t *c);
 /* One WebSocket frame of ours. */
 bool kmy_egress_frame(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const void *payload,
                       size_t len);
