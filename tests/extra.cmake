@@ -110,3 +110,7 @@ if(TARGET kamiyo-sim)
            $<TARGET_FILE:feeds_probe> $<TARGET_FILE:kamiyo-sim>)
   set_tests_properties(e2e_feeds PROPERTIES TIMEOUT 300 LABELS e2e)
 endif()
+
+# The whole daemon's bench, small, so that it cannot rot.
+add_test(NAME bench_daemon_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/daemon --smoke --build ${CMAKE_BINARY_DIR})
+set_tests_properties(bench_daemon_smoke PROPERTIES TIMEOUT 120 LABELS bench)
