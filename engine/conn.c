@@ -115,10 +115,10 @@ void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door)
 
 /* --- input --------------------------------------------------------------------------------- */
 
-static bool keep_input(kmy_conn_t *c, const uint8_t *data, size_t len)
+static bool keep_input(kmy_conn_t *c, const uint8_t *data, size_t len, size_t max)
 {
     size_t have = c->in ? c->in->len : 0;
-    if (have + len > KMY_IN_BYTES_MAX)
+    if (have + len > max)
         return false;
     size_t cap = c->in ? c->in->cap : IN_START;
     while (cap < have + len)
@@ -162,6 +162,29 @@ static size_t consume(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
     return used;
 }
 
+/* Input that waits for an answer, or for the client to read, is not read on into memory: the receive is called back, and the socket's own buffer
+   fills and slows the client down.  What came before the call takes effect is kept as well: at most the receive buffers of one turn. */
+static void pause_recv(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->recv_paused || !c->in || c->in->len < KMY_IN_BYTES_MAX / 2)
+        return;
+    c->recv_paused = true;
+    if (!c->recv_armed)
+        return;
+    struct io_uring_sqe *sqe = kmy_shard_sqe(s);
+    io_uring_prep_cancel64(sqe, kmy_op_pack(KMY_OP_RECV, c->gen, kmy_conn_idx(s, c)), 0);
+    io_uring_sqe_set_data64(sqe, kmy_op_pack(KMY_OP_CANCEL, 0, 0));
+}
+
+static void resume_recv(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (!c->recv_paused || c->state == KMY_CONN_DEAD)
+        return;
+    c->recv_paused = false;
+    if (!c->recv_armed) /* else its end is on the way, and arms it again */
+        arm_recv(s, c);
+}
+
 /* As long as something is used up: a chunked body is decoded in place, so it begins only when its request stands first in the buffer. */
 static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
 {
@@ -170,7 +193,7 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
         size_t used = consume(s, c, in->bytes, in->len);
         KMY_ASSERT(c->in == in);
         if (used == 0)
-            return;
+            break;
         if (used == in->len) {
             free(in);
             c->in = NULL;
@@ -181,6 +204,12 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
                 c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
         }
     }
+    if (c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS) {
+        if (reads_input(s, c) || c->close_after)
+            resume_recv(s, c);
+        else
+            pause_recv(s, c);
+    }
 }
 
 void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool more)
@@ -190,6 +219,11 @@ void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool
         if (n == -ENOBUFS &&
             c->state != KMY_CONN_DEAD) { /* the pool was empty for a moment: go on when it is not */
             arm_recv(s, c);
+            return;
+        }
+        if (n == -ECANCELED && c->state != KMY_CONN_DEAD) { /* by pause_recv */
+            if (!c->recv_paused)
+                arm_recv(s, c);
             return;
         }
         /* The peer ended its side.  A half-closed client still gets what it asked for; nothing more will be asked. */
@@ -208,7 +242,10 @@ void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool
         size_t used = had ? 0 : consume(s, c, data, (size_t)n);
         bool keeps = c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS;
         if (used < (size_t)n && keeps && !c->close_after) {
-            if (!keep_input(c, data + used, (size_t)n - used)) {
+            size_t max = reads_input(s, c)
+                             ? KMY_IN_BYTES_MAX
+                             : KMY_IN_BYTES_MAX + (size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES;
+            if (!keep_input(c, data + used, (size_t)n - used, max)) {
                 kmy_conn_kill(s, c);
             } else {
                 if (!had && c->state == KMY_CONN_HTTP) /* for all of the request */
@@ -221,7 +258,7 @@ void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool
     if (!c->recv_armed) {
         if (c->state == KMY_CONN_DEAD)
             kmy_conn_release(s, c);
-        else
+        else if (!c->recv_paused)
             arm_recv(s, c);
     }
 }
@@ -297,6 +334,8 @@ void kmy_conn_linger(kmy_shard_t *s, kmy_conn_t *c)
     become(c, KMY_CONN_LINGER);
     c->deadline_ns = s->now_ns + LINGER_S * KMY_NS_PER_S;
     kmy_account_unwait(s, c);
+    resume_recv(
+        s, c); /* read and dropped: unread bytes at the end would cost the peer our last ones */
     if (!c->out)
         shutdown(c->fd, SHUT_WR);
 }

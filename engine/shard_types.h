@@ -105,10 +105,11 @@ typedef struct kmy_conn {
     uint8_t encoding;
     uint8_t slow_policy;
     bool recv_armed : 1;
-    bool poll_armed : 1; /* waits for POLLOUT */
-    bool in_flight : 1;  /* a send is in the present submission */
-    bool dirty : 1;      /* in shard->dirty */
-    bool parked : 1;     /* input waits for an answer of the keeper */
+    bool recv_paused : 1; /* what came cannot be looked at yet: TCP holds the peer back meanwhile */
+    bool poll_armed : 1;  /* waits for POLLOUT */
+    bool in_flight : 1;   /* a send is in the present submission */
+    bool dirty : 1;       /* in shard->dirty */
+    bool parked : 1;      /* input waits for an answer of the keeper */
     bool authenticated : 1;
     bool auth_waits : 1; /* a token was good, its account is being opened */
     bool paused : 1;     /* out of balance: told, and waiting for money */
