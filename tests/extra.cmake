@@ -114,3 +114,7 @@ endif()
 # The whole daemon's bench, small, so that it cannot rot.
 add_test(NAME bench_daemon_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/daemon --smoke --build ${CMAKE_BINARY_DIR})
 set_tests_properties(bench_daemon_smoke PROPERTIES TIMEOUT 120 LABELS bench)
+
+# The documents: against the source, and their examples and runnable blocks against the running daemon.
+add_test(NAME docs COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_docs.py)
+set_tests_properties(docs PROPERTIES TIMEOUT 60 LABELS tree)
