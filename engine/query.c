@@ -275,6 +275,11 @@ static bool read_ask(kmy_shard_t *s, kmy_json_t *js, ask_t *a, kmy_errctx_t *ctx
             return false;
         }
     }
+    if (f[2].token.type != KMY_JSON_OBJECT && f[2].token.type != KMY_JSON_ERROR &&
+        f[2].token.type != KMY_JSON_NULL) {
+        KMY_FAIL(ctx, KMY_BAD_INPUT, "\"data_params\" must be an object: {\"max_age_ms\":1000}");
+        return false;
+    }
     char name[KMY_FEED_NAME_BYTES_MAX];
     size_t len;
     if (kmy_json_unescape(t, name, sizeof name, &len))
