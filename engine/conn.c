@@ -227,7 +227,9 @@ void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool
             return;
         }
         /* The peer ended its side.  A half-closed client still gets what it asked for; nothing more will be asked. */
-        if (n == 0 && c->state == KMY_CONN_HTTP && (c->out || c->parked)) {
+        bool owed = (c->state == KMY_CONN_HTTP && (c->out || c->parked)) ||
+                    (c->state == KMY_CONN_LINGER && c->out);
+        if (n == 0 && owed) {
             c->close_after = !c->parked;
             c->peer_ended = true;
         } else if (c->state != KMY_CONN_DEAD) {
@@ -356,10 +358,9 @@ void kmy_conn_ws_close(kmy_shard_t *s, kmy_conn_t *c, uint16_t code, const char 
 void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (c->state == KMY_CONN_LINGER) {
-        if (c->close_got)
-            kmy_conn_kill(
-                s,
-                c); /* both close frames are through: the server ends the connection (RFC 6455 7.1.1) */
+        if (c->close_got ||
+            c->peer_ended) /* both close frames are through: the server ends the connection (RFC 6455 7.1.1) */
+            kmy_conn_kill(s, c);
         else
             shutdown(c->fd, SHUT_WR);
     } else if (c->state == KMY_CONN_HTTP && c->close_after) {
