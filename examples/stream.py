@@ -18,7 +18,7 @@ async def main(feeds, want=50):
             e = json.loads(text)
             if e["type"] in ("tick", "gap"):
                 first, last = (e["offset"], e["offset"]) if e["type"] == "tick" else (e["from"], e["to"])
-                assert first == held.get(e["feed"], first - 1) + 1, f"{e['feed']}: {first} follows {held[e['feed']]}"
+                assert first == held.get(e["feed"], first - 1) + 1, f"{e['feed']}: {first} follows {held.get(e['feed'])}"
                 held[e["feed"]] = last
             if e["type"] == "tick":
                 ticks += 1

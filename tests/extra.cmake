@@ -118,6 +118,9 @@ set_tests_properties(bench_daemon_smoke PROPERTIES TIMEOUT 120 LABELS bench)
 # The documents: against the source, and their examples and runnable blocks against the running daemon.
 add_test(NAME docs COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_docs.py)
 set_tests_properties(docs PROPERTIES TIMEOUT 60 LABELS tree)
+add_test(NAME examples COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_examples.py
+         $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim> $<TARGET_FILE:kamiyo>)
+set_tests_properties(examples PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
 
 # The whole daemon, as its customers and its operator see it, fed by kamiyo-sim (tests/harness.py).
 foreach(name stream http bad_input restart)
