@@ -93,6 +93,8 @@ kmy_err_t kmy_topology_make(kmy_topology_t *t, const kmy_config_t *cfg, uint32_t
 
 void kmy_topology_free(kmy_topology_t *t)
 {
+    if (t->mem_count == 0)
+        return; /* nothing was made, or it is freed already: its descriptors are zeroes, not ours */
     for (size_t i = 0; i < t->mem_count; i++)
         munmap(t->mem[i], t->mem_bytes[i]);
     for (uint32_t i = 0; i < t->shards_count; i++)
