@@ -162,6 +162,8 @@ static kmy_ws_in_t *ws_in(kmy_conn_t *c)
 
 static bool message_append(kmy_ws_in_t *w, const uint8_t *data, size_t len)
 {
+    if (len == 0)
+        return true; /* an empty message has no buffer at all */
     if (w->len + len > w->cap) {
         uint32_t cap = w->cap ? w->cap : 1024;
         while (cap < w->len + len)
