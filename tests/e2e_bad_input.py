@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 
-from harness import (BINARY, CLOSE, FEEDS, PING, PONG, SECONDS, TEXT, TICK_USD, Closed, Daemon, Sim, Ws, ended, read_answer, run, until, ws_frame)
+from harness import (BINARY, CLOSE, FEEDS, PING, PONG, SANITIZED, SECONDS, TEXT, TICK_USD, Closed, Daemon, Sim, Ws, ended, read_answer, run, until, ws_frame)
 
 BTC, SOL = FEEDS
 _shared = {}
@@ -166,7 +166,7 @@ def thousands_of_connections_come_and_go_and_leave_nothing_behind():
             s.close()
         until(lambda: d.metrics()["connection_open"] <= 2)
         rss.append(d.rss())
-    assert rss[-1] - rss[0] < 8 << 20, rss
+    assert SANITIZED or rss[-1] - rss[0] < 8 << 20, rss
     _all_is_well()
 
 
@@ -317,7 +317,7 @@ def a_flood_without_reading_ends_that_connection_alone():
         except (BlockingIOError, ConnectionResetError, BrokenPipeError):
             pass
         socks.append(w)
-    assert d.rss() - before < 20 << 20, d.rss() - before
+    assert SANITIZED or d.rss() - before < 20 << 20, d.rss() - before
     for w in socks:
         w.drop()
     _all_is_well()

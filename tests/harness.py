@@ -28,6 +28,8 @@ SECONDS = 15  # the longest any single thing may take
 TICK_USD, QUERY_USD = Decimal("0.000001"), Decimal("0.0001")
 FEEDS = ("BTC/USDT@binance", "SOL/USDT@binance")
 EVERY_FEED = {*FEEDS, "BTC/USD", "SOL/USD"}
+with open(KAMIYOD, "rb") as _f:
+    SANITIZED = b"__asan_" in _f.read()  # memory is then not to be measured
 BAD_OUTPUT = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error|assert|ThreadSanitizer", re.I)
 
 
@@ -110,7 +112,8 @@ class Daemon(Program):
         self.sim = sim
         self.own = None if data else tempfile.TemporaryDirectory(prefix="kamiyo-e2e-")
         self.data = data or self.own.name + "/data"
-        conf = {"public": {"listen": "127.0.0.1:0"}, "admin": {"listen": "127.0.0.1:0"}, "data": self.data, "shards": {"count": 1, "pin": False}}
+        conf = {"public": {"listen": "127.0.0.1:0"}, "admin": {"listen": "127.0.0.1:0"}, "data": self.data, "shards": {"count": 1, "pin": False},
+                "lease": {"report_every": "50ms"}}
         off = "ws://127.0.0.1:9"
         conf["sources"] = {
             "binance": {"url": (sim.at["binance"] if sim else off) + "/stream", "symbols": ["BTCUSDT", "SOLUSDT"] if sim else []},
