@@ -164,9 +164,10 @@ static void prepare_feeds(kmy_shard_t *s)
     while (bytes < keep * KMY_TICK_JSON_BYTES_MAX /
                        2) /* a usual tick is well below half of the longest possible */
         bytes *= 2;
-    s->log_limits = (kmy_feedlog_limits_t){ .keep_ticks = keep,
-                                            .keep_ns = 2 * s->config->limits.lag_ns,
-                                            .bytes_max = bytes };
+    /* A paused session goes on at the first undelivered tick when it is paid for, so the grace period is kept too. */
+    int64_t keep_ns = s->config->limits.unpaid_grace_ns + 2 * s->config->limits.lag_ns;
+    s->log_limits =
+        (kmy_feedlog_limits_t){ .keep_ticks = keep, .keep_ns = keep_ns, .bytes_max = bytes };
 }
 
 /* --- io_uring ------------------------------------------------------------------------------ */

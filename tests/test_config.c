@@ -121,11 +121,11 @@ static const struct {
     { "public: { url: \"ftp://x\" }\n", "f.yaml:1: public.url: 'ftp://x' is no address of that "
                                         "kind; legal: http https, 0 to 511 bytes" },
     { "sources: { binance: { url: \"wss:///x\" } }\n",
-      "f.yaml:1: sources.binance.url: 'wss:///x' is an address without a host; legal: ws wss, 1 to "
+      "f.yaml:1: sources.binance.url: 'wss:///x' is an address without a host; legal: ws wss, 0 to "
       "511 bytes" },
     { "sources: { binance: { url: \"wss://me:pw@h/\" } }\n",
       "f.yaml:1: sources.binance.url: 'wss://me:pw@h/' is an address with a secret in it, which "
-      "belongs in a file of its own; legal: ws wss, 1 to 511 bytes" },
+      "belongs in a file of its own; legal: ws wss, 0 to 511 bytes" },
 
     /* lists */
     { "sources: { binance: { symbols: [A, B, A] } }\n",
