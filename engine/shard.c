@@ -33,6 +33,7 @@ enum {
     SCANS_PER_S = 1, /* every connection is looked at once a second, in slices */
     STATUS_EVERY_NS = 250000000,
     DRAIN_S = 10,
+    COMPLAIN_EVERY_S = 10,
 };
 
 /* --- small things the other files need ------------------------------------------------------- */
@@ -255,18 +256,37 @@ static void on_poll(kmy_shard_t *s, const kmy_cqe_t *e)
         kmy_egress_writable(s, c);
 }
 
+/* Armed at once it would fail at once, as long as somebody waits in the backlog: a whole core and a line of log each time. */
+static void accept_later(kmy_shard_t *s, uint32_t door)
+{
+    s->accepts_due |= (uint8_t)(1u << door);
+    if (s->accept_told_ns && s->now_ns - s->accept_told_ns < COMPLAIN_EVERY_S * KMY_NS_PER_S)
+        return;
+    s->accept_told_ns = s->now_ns;
+    kmy_log(KMY_LOG_ERROR, "shard",
+            "no descriptors left to accept with; raise the limit (ulimit -n)");
+}
+
+static void accept_again(kmy_shard_t *s)
+{
+    for (uint32_t d = 0; d < KMY_DOORS; d++) {
+        if ((s->accepts_due >> d & 1) && atomic_load(&s->phase) == KMY_PHASE_RUN)
+            arm_accept(s, d);
+    }
+    s->accepts_due = 0;
+}
+
 static void on_accept(kmy_shard_t *s, const kmy_cqe_t *e)
 {
     uint32_t door = kmy_op_idx(e->data);
     if (e->res >= 0)
         kmy_conn_open(s, e->res, (uint8_t)door);
-    if (!(e->flags & IORING_CQE_F_MORE)) {
-        if (e->res == -EMFILE || e->res == -ENFILE)
-            kmy_log(KMY_LOG_ERROR, "shard",
-                    "no descriptors left to accept with; raise the limit (ulimit -n)");
-        if (s->o.listen_fd[door] >= 0 && atomic_load(&s->phase) == KMY_PHASE_RUN)
-            arm_accept(s, door);
-    }
+    if (e->flags & IORING_CQE_F_MORE)
+        return;
+    if (e->res == -EMFILE || e->res == -ENFILE)
+        accept_later(s, door);
+    else if (s->o.listen_fd[door] >= 0 && atomic_load(&s->phase) == KMY_PHASE_RUN)
+        arm_accept(s, door);
 }
 
 static void dispatch(kmy_shard_t *s, const kmy_cqe_t *e)
@@ -428,6 +448,7 @@ static void housekeep(kmy_shard_t *s)
         return;
     s->housekeep_ns = s->now_ns + HOUSEKEEP_MS * KMY_NS_PER_MS;
     kmy_route_date(s);
+    accept_again(s);
     kmy_conn_scan(s, s->conns_high * HOUSEKEEP_MS * SCANS_PER_S / 1000 + 1);
     if (atomic_load(&s->phase) == KMY_PHASE_RUN)
         kmy_account_report(s, false);

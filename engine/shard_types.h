@@ -347,9 +347,12 @@ typedef struct kmy_shard {
     int64_t date_s;
     int64_t now_ns; /* monotonic, once per turn */
     int64_t now_wall_ns;
-    int64_t housekeep_ns; /* when it is due */
-    int64_t status_ns;    /* the same for status frames */
-    uint32_t scan_at;     /* where the slice scan of connections stands */
+    int64_t housekeep_ns;   /* when it is due */
+    int64_t status_ns;      /* the same for status frames */
+    int64_t accept_told_ns; /* when it was last logged that no descriptors are left; 0: never */
+    uint8_t
+        accepts_due; /* doors whose accept ended without one, by bit: armed again at the next housekeeping */
+    uint32_t scan_at; /* where the slice scan of connections stands */
 
     unsigned roster_seen;
     uint32_t roster_waiters_count;

@@ -170,6 +170,20 @@ def thousands_of_connections_come_and_go_and_leave_nothing_behind():
     _all_is_well()
 
 
+def without_descriptors_newcomers_wait_and_neither_the_log_nor_a_core_is_filled():
+    with Daemon(prefix=["prlimit", "--nofile=64:64"]) as d:
+        cpu = d.cpu()
+        socks = [d.connect() for _ in range(100)]
+        until(lambda: "no descriptors left" in d.stderr())
+        start = time.monotonic()
+        until(lambda: time.monotonic() - start > 0.5)  # what must not happen has no end to wait for
+        assert d.cpu() - cpu < 0.3 and d.stderr().count("no descriptors left") == 1, (d.cpu() - cpu, len(d.stderr()))
+        for s in socks:
+            s.close()
+        assert d.ask("GET", "/v1/feeds").status == 200
+        until(lambda: d.metrics()["connection_open"] <= 2)
+
+
 def random_bytes_never_do_harm():
     d = _daemon()
     rng = random.Random(7)

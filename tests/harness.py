@@ -108,7 +108,7 @@ class Answer:
 class Daemon(Program):
     """kamiyod on free ports.  `settings`: dotted keys of the configuration."""
 
-    def __init__(self, sim=None, data=None, args=(), wait=True, **settings):
+    def __init__(self, sim=None, data=None, args=(), wait=True, prefix=(), **settings):
         self.sim = sim
         self.own = None if data else tempfile.TemporaryDirectory(prefix="kamiyo-e2e-")
         self.data = data or self.own.name + "/data"
@@ -127,7 +127,7 @@ class Daemon(Program):
         self.conf_file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
         json.dump(conf, self.conf_file)  # JSON is YAML
         self.conf_file.flush()
-        super().__init__([KAMIYOD, "run", "--config", self.conf_file.name, *args])
+        super().__init__([*prefix, KAMIYOD, "run", "--config", self.conf_file.name, *args])
         self.at = self.ready()
         self.public, self.admin = ((h, int(p)) for h, p in (self.at[k].rsplit(":", 1) for k in ("public", "admin")))
         with open(self.data + "/admin.token") as f:
