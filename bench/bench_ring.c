@@ -8,7 +8,8 @@
      single    one tick a call, the same
      laps      ours as it is used: the writer waits for nobody; what was lost is told
      p50       one tick each 10 us; from just before the push to just after the pop, by the time-stamp counter (CLOCK_MONOTONIC
-               where there is none); against the round trip of one line between the cores */
+               where there is none); against the round trip of one line between the cores, and against one line that holds number
+               and stamp, handed over at the same pace and stamped in the same way: what any hand-over costs here at the least */
 #include "base/clock.h"
 #include "base/err.h"
 #include "bench/ring_peer.h"
@@ -101,6 +102,47 @@ static size_t laps_pop(void *ring, kmy_tick_t *out, size_t n)
 }
 
 static const ring_peer_t ours_lapping = { "kamiyo laps", held_make, laps_push, laps_pop };
+
+/* What a hand-over costs at the least, taken by the same stamps at the same pace: one line that holds its number and the stamp. */
+typedef struct line {
+    _Alignas(128) _Atomic uint64_t seq;
+    _Atomic uint64_t stamp;
+    _Alignas(128) uint64_t seen; /* reader's own */
+} line_t;
+
+static void *line_make(size_t slots)
+{
+    (void)slots;
+    line_t *l = aligned_alloc(128, sizeof *l);
+    if (l == NULL)
+        abort();
+    memset(l, 0, sizeof *l);
+    return l;
+}
+
+static size_t line_push(void *ring, kmy_tick_t *ticks, size_t n)
+{
+    line_t *l = ring;
+    atomic_store_explicit(&l->stamp, (uint64_t)ticks[0].mono_ns, memory_order_relaxed);
+    atomic_store_explicit(&l->seq, atomic_load_explicit(&l->seq, memory_order_relaxed) + 1,
+                          memory_order_release); /* pairs with the load in line_pop */
+    return n;
+}
+
+static size_t line_pop(void *ring, kmy_tick_t *out, size_t n)
+{
+    line_t *l = ring;
+    uint64_t seq = atomic_load_explicit(&l->seq, memory_order_acquire);
+    if (seq == l->seen)
+        return 0;
+    l->seen = seq;
+    out[0].seq = seq;
+    out[0].mono_ns = (int64_t)atomic_load_explicit(&l->stamp, memory_order_relaxed);
+    (void)n;
+    return 1;
+}
+
+static const ring_peer_t one_line = { "one line", line_make, line_push, line_pop };
 
 static const ring_peer_t *const contestants[] = {
     &ours,
@@ -307,7 +349,7 @@ typedef struct figure {
 } figure_t;
 
 static figure_t bulk[CONTESTANTS], single[CONTESTANTS], p50[CONTESTANTS], p99[CONTESTANTS];
-static figure_t laps, laps_lost, round_trip;
+static figure_t laps, laps_lost, round_trip, line50, line99;
 static uint64_t hash_of_all; /* printed, so that no work can be optimized away */
 
 static double rate_of(const ring_peer_t *peer, void *ring, size_t ticks, size_t batch,
@@ -343,6 +385,7 @@ static void measure(const load_t *load)
     for (size_t c = 0; c < CONTESTANTS; c++)
         ring[c] = contestants[c]->make(SLOTS);
     void *lapping = ours_lapping.make(SLOTS);
+    void *line = one_line.make(SLOTS);
     const double per_ns = stamps_per_ns();
 
     for (int r = -1; r < load->runs; r++) { /* run -1 warms up, run 0 writes over it */
@@ -355,6 +398,7 @@ static void measure(const load_t *load)
             latency_of(peer, ring[c], load->paced_ticks, per_ns, &p50[c].at[at], &p99[c].at[at]);
         }
         laps.at[at] = rate_of(&ours_lapping, lapping, load->bulk_ticks, BULK, &laps_lost.at[at]);
+        latency_of(&one_line, line, load->paced_ticks, per_ns, &line50.at[at], &line99.at[at]);
         round_trip.at[at] = ping_pong(load->pings) / per_ns;
     }
 }
@@ -398,6 +442,7 @@ static void row(const char *who, const char *what, const char *unit, spread_t s)
 static void report_ratios(int runs)
 {
     row(ours.name, "p50/round trip", "", ratio_of(&p50[0], &round_trip, runs));
+    row(ours.name, "p50/one line", "", ratio_of(&p50[0], &line50, runs));
     for (size_t c = 1; c < CONTESTANTS; c++) {
         char what[32];
         snprintf(what, sizeof what, "bulk/%s", contestants[c]->name);
@@ -429,6 +474,8 @@ static void report(const load_t *load)
                host.release, cpu_of[0], cpu_of[1], SLOTS, load->bulk_ticks, BULK,
                load->single_ticks, load->paced_ticks, runs);
     row("cache line", "round trip", "ns", spread_of(&round_trip, runs));
+    row("one line", "p50", "ns", spread_of(&line50, runs));
+    row("one line", "p99", "ns", spread_of(&line99, runs));
     for (size_t c = 0; c < CONTESTANTS; c++) {
         const char *name = contestants[c]->name;
         row(name, "bulk", "M/s", spread_of(&bulk[c], runs));

@@ -246,6 +246,16 @@ static uint64_t oldest_kept(const kmy_ring_t *ring, uint64_t at, uint64_t head)
     return at;
 }
 
+/* Nothing new: asks for the lines of the tick that is due.  The processor runs ahead over the polls, so when the writer takes head
+   and slot away, all three lines come back side by side and not the slot after the head: 15 % less from publish to read, and bulk as it was
+   (docs/decisions/ring.md).  A hint only: nothing is read, and the order of R1..R4 is untouched. */
+static inline void expect(const slot_t *slot)
+{
+    const char *line = (const char *)slot;
+    __builtin_prefetch(line, 0);
+    __builtin_prefetch(line + LINE, 0);
+}
+
 size_t kmy_ring_read(const kmy_ring_t *ring, uint64_t *cursor, kmy_tick_t *out, size_t max,
                      uint64_t *lost)
 {
@@ -254,6 +264,10 @@ size_t kmy_ring_read(const kmy_ring_t *ring, uint64_t *cursor, kmy_tick_t *out, 
     uint64_t first = oldest_kept(ring, *cursor, head); /* number of out[0] */
     size_t got = 0;
 
+    if (head == *cursor) {
+        expect(&ring->slot[head & (ring->slots - 1)]);
+        return 0;
+    }
     while (got < max && first + got < head) {
         size_t n = max - got < READ_BATCH ? max - got : READ_BATCH;
         if (n > head - first - got)
