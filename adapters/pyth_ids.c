@@ -46,7 +46,6 @@ static const struct {
     { "WSTETH/USD", "6df640f3b8963d8f8358f791f352b8364513f6ab1cca5ed3f1f7b5448980e784" },
     { "XAG/USD", "f2fb02c32b055c805e7238d628e5e9dadef274376114eb1f012337cabe93871e" },
     { "XAU/USD", "765d2ba906dbc32ca17cc11f5310a89e9ee1f6420508c63861f2f8ba4ee34bb2" },
-    { "XAU/USD", "765d2ba906dbc32ca17cc11f5310a89e9ee1f6420508c63861f2f8ba4ee34bb2" },
     { "XRP/USD", "ec5d399846a9209f3fe5881d70aae9268c94339ff9817e8d18ff19fa05eea1c8" },
 };
 

@@ -268,7 +268,7 @@ static void told_leased(kmy_shard_t *s, kmy_shard_account_t *acc, const kmy_tell
         wake_waiters(s, acc);
 }
 
-static void report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes);
+static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes);
 
 static void told_recall(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
@@ -277,7 +277,8 @@ static void told_recall(kmy_shard_t *s, kmy_shard_account_t *acc)
        small rest goes whole: split below the price of a tick it would serve nobody. */
     bool whole = !streams || acc->lease.left_nusd < s->config->lease.min_nusd / 8;
     int64_t give = whole ? acc->lease.left_nusd : acc->lease.left_nusd / 2;
-    report(s, acc, give, false);
+    acc->recalled = !report(s, acc, give, false);
+    kmy_account_touch(s, acc);
 }
 
 void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
@@ -315,7 +316,8 @@ void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
 
 /* --- reports ------------------------------------------------------------------------------- */
 
-static void report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes)
+/* false: the queue was full, nothing changed. */
+static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes)
 {
     kmy_lease_t *l = &acc->lease;
     kmy_lease_check(l);
@@ -332,7 +334,7 @@ static void report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
         .queries_count = l->queries_count,
     };
     if (!ask(s, &a))
-        return; /* nothing is lost: it all stands in the lease still */
+        return false; /* nothing is lost: it all stands in the lease still */
     int64_t period_ns = s->now_ns - acc->report_ns;
     if (period_ns > 0) {
         int64_t rate = (int64_t)((__int128)l->spent_nusd * KMY_NS_PER_S / period_ns);
@@ -352,6 +354,7 @@ static void report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
         acc->next_free = s->accounts_free;
         s->accounts_free = slot_of(s, acc);
     }
+    return true;
 }
 
 /* Reports one account if it is due; true: it may be forgotten by the touched list. */
@@ -359,6 +362,8 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
 {
     if (acc->state == KMY_ACCOUNT_OPENING && !acc->open_sent)
         ask_open(s, acc);
+    if (acc->recalled)
+        told_recall(s, acc);
     bool used = acc->conns_count > 0 || acc->waiters_head != KMY_NONE;
     if (used)
         acc->idle_ns = 0;
@@ -378,7 +383,7 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
         every_ns = QUERY_REPORT_NS;
     if (give > 0 || (acc->lease.spent_nusd > 0 && (all || s->now_ns - acc->report_ns >= every_ns)))
         report(s, acc, give, false);
-    return used && acc->lease.spent_nusd == 0 && acc->lease.ticks_count == 0 &&
+    return used && !acc->recalled && acc->lease.spent_nusd == 0 && acc->lease.ticks_count == 0 &&
            acc->lease.queries_count == 0;
 }
 

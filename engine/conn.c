@@ -94,7 +94,9 @@ static void arm_recv(kmy_shard_t *s, kmy_conn_t *c)
 void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door)
 {
     /* The operator's door has a reserve of its own: a full house must not lock its owner out. */
-    bool full = door == KMY_DOOR_PUBLIC && s->public_count >= s->conns_max - KMY_CONNS_RESERVE;
+    bool full =
+        door == KMY_DOOR_PUBLIC && atomic_load_explicit(s->o.public_open, memory_order_relaxed) >=
+                                       (uint32_t)s->config->limits.connections;
     kmy_conn_t *c = full || atomic_load(&s->phase) != KMY_PHASE_RUN ? NULL : take_slot(s);
     if (!c) {
         refuse(s, fd);
@@ -107,7 +109,8 @@ void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door)
     c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
     note_peer(c);
     s->conns_count++;
-    s->public_count += door == KMY_DOOR_PUBLIC;
+    if (door == KMY_DOOR_PUBLIC)
+        atomic_fetch_add_explicit(s->o.public_open, 1, memory_order_relaxed);
     KMY_COUNT(s->metrics, connection_accept_total, 1);
     KMY_GAUGE(s->metrics, connection_open, s->conns_count);
     arm_recv(s, c);
@@ -382,7 +385,8 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     c->out = NULL;
     close(c->fd);
     s->conns_count--;
-    s->public_count -= c->door == KMY_DOOR_PUBLIC;
+    if (c->door == KMY_DOOR_PUBLIC)
+        atomic_fetch_sub_explicit(s->o.public_open, 1, memory_order_relaxed);
     KMY_GAUGE(s->metrics, connection_open, s->conns_count);
     become(c, KMY_CONN_FREE);
     c->waiter_next = s->conns_free;

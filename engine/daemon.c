@@ -56,6 +56,7 @@ struct kmy_daemon {
     char public_text[KMY_DOOR_TEXT_BYTES];
     char admin_text[KMY_DOOR_TEXT_BYTES];
     kmy_roster_t *roster;
+    _Atomic uint32_t public_open;
     kmy_metrics_t *metrics; /* feeds, recorder, keeper, then one per shard */
     kmy_metrics_t *all_metrics[METRICS_FIXED + KMY_SHARDS_MAX];
     int64_t start_mono_ns;
@@ -283,6 +284,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .all_metrics = d->all_metrics,
             .all_metrics_count = METRICS_FIXED + d->shards_count,
             .roster = d->roster,
+            .public_open = &d->public_open,
             .conformance_echo = options->conformance_echo,
             .start_mono_ns = d->start_mono_ns,
         };

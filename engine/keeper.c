@@ -44,6 +44,7 @@ struct kmy_keeper {
     kmy_ask_t *asks;
     uint32_t *ask_shard;
     size_t asks_count;
+    uint64_t entries_count; /* of the journal, after the last commit */
     uint64_t batch;
     served_t *before; /* copies of what this batch touched, to go back to if the disk refuses it */
     size_t before_count;
@@ -386,8 +387,12 @@ static void do_batch(kmy_keeper_t *k)
         kmy_err_t err = try_batch(k, &ctx);
         again = false;
         if (err == KMY_OK) {
+            kmy_ledger_totals_t totals;
+            kmy_ledger_totals(k->ledger, &totals);
             KMY_COUNT(k->metrics, ledger_commit_total, 1);
-            KMY_COUNT(k->metrics, ledger_entry_total, k->asks_count);
+            KMY_COUNT(k->metrics, ledger_entry_total, totals.entries_count - k->entries_count);
+            KMY_GAUGE(k->metrics, lease_open_nusd, totals.leased_nusd);
+            k->entries_count = totals.entries_count;
         } else {
             kmy_log(
                 KMY_LOG_ERROR, "keeper",
@@ -463,6 +468,9 @@ kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topolog
     k->ask_shard = calloc(BATCH_MAX, sizeof *k->ask_shard);
     k->before = calloc(BATCH_MAX, sizeof *k->before); /* an ask touches one account */
     atomic_init(&k->stop, false);
+    kmy_ledger_totals_t totals;
+    kmy_ledger_totals(ledger, &totals);
+    k->entries_count = totals.entries_count;
     kmy_err_t err = k->tells && k->asks && k->ask_shard && k->before
                         ? KMY_OK
                         : KMY_FAIL(ctx, KMY_IO, "out of memory");

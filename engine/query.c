@@ -46,13 +46,13 @@ static payer_t find_payer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
 {
     const kmy_view_t *h = kmy_http_header(req, "authorization");
     kmy_errctx_t ctx = { 0 };
-    if (!h) {
+    if (!h && required_nusd > 0) {
         unpaid(s, c, req, KMY_UNPAID, required_nusd, 0);
         return PAYER_ANSWERED;
     }
     static const char scheme[] = "bearer ";
     kmy_err_t err;
-    if (kmy_http_header_count(req, "authorization") != 1 || h->len < sizeof scheme - 1 ||
+    if (kmy_http_header_count(req, "authorization") != 1 || !h || h->len < sizeof scheme - 1 ||
         !kmy_view_is_nocase((kmy_view_t){ h->ptr, sizeof scheme - 1 }, scheme))
         err = KMY_FAIL(&ctx, KMY_UNAUTHENTICATED, "Authorization must be one Bearer token");
     else

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Browsers may read everything: there are no cookies, a token is sent on purpose (contract section 5). */
+/* Browsers may read everything: there are no cookies, a token is sent on purpose (docs/protocol.md). */
 static const char cors[] = "Access-Control-Allow-Origin: *\r\n"
                            "Access-Control-Expose-Headers: PAYMENT-REQUIRED, PAYMENT-RESPONSE, "
                            "X-PAYMENT-RESPONSE, Retry-After, RateLimit\r\n";

@@ -123,8 +123,6 @@ typedef struct kmy_conn {
     bool head_request : 1;
     bool continued : 1; /* 100 Continue was sent for the present request */
     bool answered : 1;  /* the operator's answer is in shard->answer: the parked request takes it */
-    bool warned : 1;    /* slow_reader_warning sent since it last caught up */
-    bool low_told : 1;  /* low_balance sent since the last rise */
     uint32_t account;   /* slot */
     uint32_t waiter_next;    /* in the account's list of parked connections; in the free list */
     uint32_t parked_account; /* whose list; KMY_NONE: parked for an operator's answer */
@@ -180,7 +178,8 @@ typedef struct kmy_shard_account {
     bool lease_asked : 1; /* one request at a time */
     bool in_touched : 1;  /* in shard->touched: has something to report */
     bool exhausted : 1;   /* the keeper had nothing left anywhere */
-    bool recalled : 1;
+    bool
+        recalled : 1; /* another shard is short, and the queue was full when that was to be answered */
     bool open_sent : 1; /* OPEN reached the queue */
     uint64_t id;
     kmy_lease_t lease;
@@ -271,6 +270,7 @@ typedef struct kmy_shard_options {
     kmy_metrics_t *const *all_metrics; /* for the page */
     size_t all_metrics_count;
     kmy_roster_t *roster;
+    _Atomic uint32_t *public_open; /* connections at the public door, of all shards together */
     bool conformance_echo;
     int64_t start_mono_ns;
 } kmy_shard_options_t;
@@ -306,7 +306,6 @@ typedef struct kmy_shard {
     uint32_t conns_high; /* slots ever used */
     uint32_t conns_free; /* list through waiter_next */
     uint32_t conns_count;
-    uint32_t public_count;
     kmy_sub_t *subs;
     uint32_t subs_max;
     uint32_t subs_high;

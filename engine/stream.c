@@ -232,6 +232,7 @@ void kmy_stream_revoked(kmy_shard_t *s, const char *jti, int64_t expires_s)
 typedef struct subscribe_options {
     uint8_t encoding;
     uint8_t slow_policy;
+    bool slow_given; /* else the connection keeps its policy */
     bool snapshot;
     kmy_json_token_t from;
 } subscribe_options_t;
@@ -287,6 +288,7 @@ static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_e
     if (f[MAX_HZ].token.type != KMY_JSON_ERROR && (!kmy_json_i64(f[MAX_HZ].token, &hz) || hz != 0))
         return KMY_FAIL(ctx, KMY_UNSUPPORTED, "\"max_hz\" above 0 is not served yet; leave it out");
     if (f[SLOW].token.type != KMY_JSON_ERROR) {
+        o->slow_given = true;
         while (o->slow_policy < 3 && !kmy_json_is(f[SLOW].token, slow[o->slow_policy]))
             o->slow_policy++;
         if (o->slow_policy == 3)
@@ -374,13 +376,19 @@ static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
         err = read_feeds(s, feeds, idx, max, &count, &ctx);
     for (uint32_t i = 0; err == KMY_OK && i < count; i++)
         err = read_resume(s, o.from, idx[i], &resume[i], &ctx);
-    if (err == KMY_OK && c->subs_count + count > max)
-        err = KMY_FAIL(&ctx, KMY_FULL, "more than %u feeds on one connection", max);
+    if (err == KMY_OK) {
+        uint32_t fresh = kmy_subs_fresh(s, c, idx, count);
+        if (c->subs_count + fresh > max)
+            err = KMY_FAIL(&ctx, KMY_FULL, "more than %u feeds on one connection", max);
+        else if (s->subs_count + fresh > s->subs_max)
+            err = KMY_FAIL(&ctx, KMY_FULL, "no room for more subscriptions here; try again later");
+    }
     if (err != KMY_OK) { /* all or nothing */
         send_error(s, c, id, err, ctx.detail);
         return;
     }
-    c->slow_policy = o.slow_policy;
+    if (o.slow_given)
+        c->slow_policy = o.slow_policy;
     /* The acknowledgement first: it tells the offset that the first tick follows, and own frames go ahead of ticks anyway. */
     kmy_buf_t b = begin(s, "subscribed", id);
     kmy_buf_str(&b, ",\"feeds\":[");
@@ -515,7 +523,7 @@ void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const cha
     else if (kmy_json_is(f[OP].token, "balance"))
         op_balance(s, c, &id);
     else if (kmy_json_is(f[OP].token, "pay"))
-        send_error(s, c, &id, KMY_UNAVAILABLE,
+        send_error(s, c, &id, KMY_UNSUPPORTED,
                    "payments on the socket are not taken yet; top up at the operator");
     else
         send_error(s, c, &id, KMY_BAD_INPUT,

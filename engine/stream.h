@@ -1,4 +1,4 @@
-/* stream: the protocol of /v1/stream over WebSocket (contract section 6, docs/protocol.md): operations of the client, frames of the server. */
+/* stream: the protocol of /v1/stream over WebSocket (docs/protocol.md): operations of the client, frames of the server. */
 #ifndef KMY_ENGINE_STREAM_H
 #define KMY_ENGINE_STREAM_H
 

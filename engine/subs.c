@@ -75,6 +75,17 @@ static kmy_sub_t *find(kmy_shard_t *s, const kmy_conn_t *c, uint32_t feed, uint3
     return NULL;
 }
 
+uint32_t kmy_subs_fresh(kmy_shard_t *s, const kmy_conn_t *c, const uint32_t *feeds, uint32_t count)
+{
+    uint32_t fresh = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t idx;
+        uint32_t prev;
+        fresh += find(s, c, feeds[i], &idx, &prev) == NULL;
+    }
+    return fresh;
+}
+
 static bool list_add(kmy_shard_feed_t *f, uint32_t sub, uint32_t *pos)
 {
     if (f->subs_count == f->subs_cap) {

@@ -25,7 +25,7 @@ typedef struct kmy_price_book {
 #define KMY_PRICE_NUSD_MAX  INT64_C(1000000000000) /* 1,000 USD: above it is a slip of the pen */
 #define KMY_PRICE_ITEMS_MAX 4096                   /* a snapshot is a batch of all feeds */
 
-/* The contract's defaults (section 4), version 1. */
+/* The default prices (docs/protocol.md), version 1. */
 kmy_price_book_t kmy_price_book_default(void);
 /* KMY_CONFIG with what and the legal range. */
 kmy_err_t kmy_price_book_check(const kmy_price_book_t *book, kmy_errctx_t *ctx);

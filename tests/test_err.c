@@ -23,7 +23,7 @@ static void every_row_is_whole_and_its_code_unique(void **state)
     }
 }
 
-/* What clients are written against (contract of the stream's close codes). */
+/* What clients are written against (docs/protocol.md, close codes). */
 static void money_and_tokens_keep_their_numbers(void **state)
 {
     (void)state;

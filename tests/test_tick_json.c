@@ -1,4 +1,4 @@
-/* wire/tick_json: contract section 6.  The same numbers against Python's decimal: tests/test_tick_decimal.py. */
+/* wire/tick_json: the tick frame of docs/protocol.md.  The same numbers against Python's decimal: tests/test_tick_decimal.py. */
 #include "wire/tick_json.h"
 #include "base/decimal.h"
 

@@ -1,6 +1,6 @@
 /* tick 6/8   in: engine/shard   out: pay/meter, engine/egress
 
-   A tick as the JSON text frame of the stream (contract section 6): one whole unmasked WebSocket
+   A tick as the JSON text frame of the stream (docs/protocol.md): one whole unmasked WebSocket
    frame, the same bytes for all subscribers.  The part that does not change for a feed is rendered
    once into a template.  Any thread; nothing blocks or allocates. */
 #ifndef KMY_WIRE_TICK_JSON_H
