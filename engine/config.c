@@ -419,10 +419,9 @@ static kmy_err_t read_document(loader_t *l)
 /* What no single row can say. */
 static kmy_err_t check_together(const kmy_config_t *cfg, const char *name, kmy_errctx_t *ctx)
 {
-    if (cfg->public_door.tls_cert[0] || cfg->public_door.tls_key[0])
+    if (!cfg->public_door.tls_cert[0] != !cfg->public_door.tls_key[0])
         return kmy_config_fail(ctx, name, "public.tls_cert",
-                               "TLS at the public door is not available yet; leave it empty and "
-                               "put a TLS proxy in front");
+                               "TLS wants both public.tls_cert and public.tls_key, or neither");
     if (cfg->lease.min_nusd > cfg->lease.max_nusd)
         return kmy_config_fail(ctx, name, "lease.min", "is above lease.max");
     if (cfg->lease.max_nusd < cfg->prices.tick_nusd || cfg->lease.max_nusd < cfg->prices.query_nusd)

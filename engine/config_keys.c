@@ -27,8 +27,8 @@ const kmy_config_key_t kmy_config_keys[] = {
     /* path, type, shape, where it is kept, default, min, max, words, help */
     { "public.listen", KMY_KEY_TEXT, KMY_SHAPE_LISTEN, AT(public_door.listen), "127.0.0.1:8402", 1, TEXT, 0, "address and port of the public door; port 0: any free port" },
     { "public.url", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(public_door.url), "", 0, TEXT, HTTP, "how customers reach the public door; empty: the bound address; not used yet" },
-    { "public.tls_cert", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_cert), "", 0, TEXT, 0, "certificate chain (PEM file) for the public door; not used yet, must be empty" },
-    { "public.tls_key", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_key), "", 0, TEXT, 0, "private key (PEM file) of tls_cert; not used yet, must be empty" },
+    { "public.tls_cert", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_cert), "", 0, TEXT, 0, "certificate chain (PEM file): the public door then speaks TLS 1.2 and 1.3 only; read again on SIGHUP" },
+    { "public.tls_key", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_key), "", 0, TEXT, 0, "private key (PEM file) of tls_cert" },
     { "admin.listen", KMY_KEY_TEXT, KMY_SHAPE_LISTEN, AT(admin.listen), "127.0.0.1:8403", 1, TEXT, 0, "address and port of the admin door (metrics, health, operator verbs)" },
     { "data", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(data), "./data", 1, TEXT, 0, "folder of the ledger, the snapshot store and keys; made at first start (0700)" },
     { "shards.count", KMY_KEY_INT, KMY_SHAPE_ANY, AT(shards.count), "0", 0, KMY_SHARDS_MAX, 0, "serving threads; 0: one per core" },

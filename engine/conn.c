@@ -53,6 +53,12 @@ static kmy_conn_t *take_slot(kmy_shard_t *s)
     return c;
 }
 
+static void give_slot(kmy_shard_t *s, kmy_conn_t *c)
+{
+    c->waiter_next = s->conns_free;
+    s->conns_free = kmy_conn_idx(s, c);
+}
+
 static void note_peer(kmy_conn_t *c)
 {
     struct sockaddr_storage ss;
@@ -72,7 +78,7 @@ static void note_peer(kmy_conn_t *c)
 }
 
 static void refuse(kmy_shard_t *s, int fd)
-{
+{ /* behind TLS this is no answer but noise; the close says enough */
     static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: "
                                "1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     KMY_COUNT(s->metrics, connection_refused_total, 1);
@@ -101,6 +107,14 @@ void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door)
     if (!c) {
         refuse(s, fd);
         return;
+    }
+    if (door == KMY_DOOR_PUBLIC && s->o.tls) {
+        c->tls = kmy_tls_open(s->o.tls);
+        if (!c->tls) { /* no memory for it */
+            give_slot(s, c);
+            refuse(s, fd);
+            return;
+        }
     }
     become(c, KMY_CONN_HTTP);
     c->fd = fd;
@@ -215,6 +229,73 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
     }
 }
 
+/* Plaintext, as it came or as TLS gave it. */
+static void take_bytes(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
+{
+    if (c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS) {
+        bool had = c->in != NULL;
+        size_t used = had ? 0 : consume(s, c, data, len);
+        bool keeps = c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS;
+        if (used < len && keeps && !c->close_after) {
+            size_t max = reads_input(s, c)
+                             ? KMY_IN_BYTES_MAX
+                             : KMY_IN_BYTES_MAX + (size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES;
+            if (!keep_input(c, data + used, len - used, max)) {
+                kmy_conn_kill(s, c);
+            } else {
+                if (!had && c->state == KMY_CONN_HTTP) /* for all of the request */
+                    c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
+                if (had || c->state == KMY_CONN_HTTP)
+                    look_at_input(s, c);
+            }
+        }
+    } /* in LINGER and DEAD what still comes is read and dropped */
+}
+
+/* The peer ended its side.  A half-closed client still gets what it asked for; nothing more will be asked. */
+static void peer_ends(kmy_shard_t *s, kmy_conn_t *c)
+{
+    bool owed = (c->state == KMY_CONN_HTTP && (kmy_has_output(c) || c->parked)) ||
+                (c->state == KMY_CONN_LINGER && kmy_has_output(c));
+    if (owed) {
+        c->close_after = !c->parked;
+        c->peer_ended = true;
+    } else if (c->state != KMY_CONN_DEAD) {
+        kmy_conn_kill(s, c);
+    }
+}
+
+static void take_sealed(kmy_shard_t *s, kmy_conn_t *c, const uint8_t *data, size_t len)
+{
+    kmy_tls_io_t io = {
+        .in = data, .in_len = len, .out = s->tls_out, .out_cap = KMY_TLS_OUT_BYTES
+    };
+    while (c->state != KMY_CONN_DEAD) {
+        kmy_errctx_t ctx = { 0 };
+        size_t plain_len;
+        kmy_err_t err =
+            kmy_tls_feed(c->tls, &io, s->tls_plain, KMY_TLS_RECORD_BYTES, &plain_len, &ctx);
+        if (err == KMY_PROTOCOL) { /* not TLS, or not ours: its alert, if it fits, and the end */
+            KMY_COUNT(s->metrics, protocol_error_total, 1);
+            if (io.out_len > 0 && !c->sealed) {
+                ssize_t n = send(c->fd, io.out, io.out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+                (void)n;
+            }
+            kmy_conn_kill(s, c);
+            return;
+        }
+        if (io.out_len > 0 && !kmy_egress_sealed(s, c, io.out, io.out_len))
+            return;
+        io.out_len = 0;
+        if (err == KMY_OK)
+            take_bytes(s, c, s->tls_plain, plain_len);
+        else if (err == KMY_TIMEOUT)
+            peer_ends(s, c);
+        if (err != KMY_OK)
+            return;
+    }
+}
+
 void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool more)
 {
     c->recv_armed = more;
@@ -229,37 +310,18 @@ void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool
                 arm_recv(s, c);
             return;
         }
-        /* The peer ended its side.  A half-closed client still gets what it asked for; nothing more will be asked. */
-        bool owed = (c->state == KMY_CONN_HTTP && (c->out || c->parked)) ||
-                    (c->state == KMY_CONN_LINGER && c->out);
-        if (n == 0 && owed) {
-            c->close_after = !c->parked;
-            c->peer_ended = true;
-        } else if (c->state != KMY_CONN_DEAD) {
+        if (n == 0)
+            peer_ends(s, c);
+        else if (c->state != KMY_CONN_DEAD)
             kmy_conn_kill(s, c);
-        }
         kmy_conn_release(s, c);
         return;
     }
     c->recv_ns = s->now_ns;
-    if (c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS) {
-        bool had = c->in != NULL;
-        size_t used = had ? 0 : consume(s, c, data, (size_t)n);
-        bool keeps = c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS;
-        if (used < (size_t)n && keeps && !c->close_after) {
-            size_t max = reads_input(s, c)
-                             ? KMY_IN_BYTES_MAX
-                             : KMY_IN_BYTES_MAX + (size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES;
-            if (!keep_input(c, data + used, (size_t)n - used, max)) {
-                kmy_conn_kill(s, c);
-            } else {
-                if (!had && c->state == KMY_CONN_HTTP) /* for all of the request */
-                    c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
-                if (had || c->state == KMY_CONN_HTTP)
-                    look_at_input(s, c);
-            }
-        }
-    } /* in LINGER and DEAD what still comes is read and dropped */
+    if (c->tls)
+        take_sealed(s, c, data, (size_t)n);
+    else
+        take_bytes(s, c, data, (size_t)n);
     if (!c->recv_armed) {
         if (c->state == KMY_CONN_DEAD)
             kmy_conn_release(s, c);
@@ -284,7 +346,7 @@ void kmy_conn_resume(kmy_shard_t *s, kmy_conn_t *c)
         kmy_stream_auth_finish(s, c);
     look_at_input(s, c);
     if (c->peer_ended && !c->parked && c->state == KMY_CONN_HTTP) {
-        if (c->out)
+        if (kmy_has_output(c))
             c->close_after = true;
         else
             kmy_conn_kill(s, c);
@@ -328,11 +390,27 @@ void kmy_conn_kill(kmy_shard_t *s, kmy_conn_t *c)
     s->dying[s->dying_count++] = kmy_conn_idx(s, c);
 }
 
+/* Our side is through: TLS says so first, in its own words. */
+static void end_writing(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->tls && !c->tls_bye && kmy_tls_ready(c->tls)) {
+        kmy_tls_io_t io = { .out = s->tls_out, .out_cap = KMY_TLS_OUT_BYTES };
+        c->tls_bye = true;
+        kmy_tls_goodbye(c->tls, &io);
+        if (io.out_len > 0) { /* kmy_conn_drained comes back here when it is sent */
+            kmy_egress_sealed(s, c, io.out, io.out_len);
+            return;
+        }
+    }
+    shutdown(c->fd, SHUT_WR);
+}
+
 void kmy_conn_linger(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (c->state != KMY_CONN_HTTP && c->state != KMY_CONN_WS)
         return;
-    if (c->peer_ended || (c->state == KMY_CONN_WS && c->close_sent && c->close_got && !c->out)) {
+    if (c->peer_ended ||
+        (c->state == KMY_CONN_WS && c->close_sent && c->close_got && !kmy_has_output(c))) {
         kmy_conn_kill(s, c);
         return;
     }
@@ -341,8 +419,8 @@ void kmy_conn_linger(kmy_shard_t *s, kmy_conn_t *c)
     kmy_account_unwait(s, c);
     resume_recv(
         s, c); /* read and dropped: unread bytes at the end would cost the peer our last ones */
-    if (!c->out)
-        shutdown(c->fd, SHUT_WR);
+    if (!kmy_has_output(c))
+        end_writing(s, c);
 }
 
 void kmy_conn_ws_close(kmy_shard_t *s, kmy_conn_t *c, uint16_t code, const char *reason)
@@ -365,7 +443,7 @@ void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
             c->peer_ended) /* both close frames are through: the server ends the connection (RFC 6455 7.1.1) */
             kmy_conn_kill(s, c);
         else
-            shutdown(c->fd, SHUT_WR);
+            end_writing(s, c);
     } else if (c->state == KMY_CONN_HTTP && c->close_after) {
         kmy_conn_linger(s, c);
     } else if (c->state == KMY_CONN_HTTP) {
@@ -383,14 +461,17 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     drop_input(c);
     free(c->out);
     c->out = NULL;
+    free(c->sealed);
+    c->sealed = NULL;
+    kmy_tls_close(c->tls);
+    c->tls = NULL;
     close(c->fd);
     s->conns_count--;
     if (c->door == KMY_DOOR_PUBLIC)
         atomic_fetch_sub_explicit(s->o.public_open, 1, memory_order_relaxed);
     KMY_GAUGE(s->metrics, connection_open, s->conns_count);
     become(c, KMY_CONN_FREE);
-    c->waiter_next = s->conns_free;
-    s->conns_free = kmy_conn_idx(s, c);
+    give_slot(s, c);
 }
 
 /* --- deadlines ----------------------------------------------------------------------------- */

@@ -56,6 +56,7 @@ struct kmy_daemon {
     char public_text[KMY_DOOR_TEXT_BYTES];
     char admin_text[KMY_DOOR_TEXT_BYTES];
     kmy_roster_t *roster;
+    kmy_tls_t *tls; /* NULL: the public door is plain */
     _Atomic uint32_t public_open;
     kmy_metrics_t *metrics; /* feeds, recorder, keeper, then one per shard */
     kmy_metrics_t *all_metrics[METRICS_FIXED + KMY_SHARDS_MAX];
@@ -284,6 +285,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .all_metrics = d->all_metrics,
             .all_metrics_count = METRICS_FIXED + d->shards_count,
             .roster = d->roster,
+            .tls = d->tls,
             .public_open = &d->public_open,
             .conformance_echo = options->conformance_echo,
             .start_mono_ns = d->start_mono_ns,
@@ -366,6 +368,9 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
                                     sizeof d->secret, &d->secret_len, ctx);
     if (err == KMY_OK)
         err = load_admin_token(d, ctx);
+    if (err == KMY_OK && d->config->public_door.tls_cert[0])
+        err = kmy_tls_new(&d->tls, d->config->public_door.tls_cert, d->config->public_door.tls_key,
+                          ctx);
     if (err == KMY_OK)
         err = open_ledger(d, ctx);
     if (err == KMY_OK)
@@ -412,6 +417,11 @@ const char *kmy_daemon_admin(const kmy_daemon_t *d)
     return d->admin_text;
 }
 
+kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, kmy_errctx_t *ctx)
+{
+    return d->tls ? kmy_tls_reload(d->tls, ctx) : KMY_OK;
+}
+
 /* Customers first, while the market still runs for them; then the way of a tick from its source on; money last. */
 void kmy_daemon_stop(kmy_daemon_t *d)
 {
@@ -436,6 +446,7 @@ void kmy_daemon_stop(kmy_daemon_t *d)
     free(d->revoked);
     free(d->metrics);
     kmy_roster_free(d->roster);
+    kmy_tls_free(d->tls);
     if (d->lock_fd >= 0)
         close(d->lock_fd);
     explicit_bzero(d->secret, sizeof d->secret);

@@ -20,6 +20,8 @@ kmy_err_t kmy_daemon_start(kmy_daemon_t **out, const kmy_daemon_options_t *optio
 /* "127.0.0.1:8402", as bound. */
 const char *kmy_daemon_public(const kmy_daemon_t *d);
 const char *kmy_daemon_admin(const kmy_daemon_t *d);
+/* Reads the certificate and key again: new connections get them.  On failure the old ones stay. */
+kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, kmy_errctx_t *ctx);
 /* Drains the shards, records what is in hand, marks a clean stop. */
 void kmy_daemon_stop(kmy_daemon_t *d);
 

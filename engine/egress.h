@@ -38,6 +38,14 @@ void kmy_egress_writable(kmy_shard_t *s, kmy_conn_t *c);
 /* Does a cursor of this blocked connection lag beyond the limits? */
 bool kmy_egress_lags(const kmy_shard_t *s, const kmy_conn_t *c);
 
+/* Ciphertext of ours (handshake, alert) that goes out ahead of everything.  false: no memory, shut down. */
+bool kmy_egress_sealed(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t len);
+/* Does something wait to go out, apart from ticks? */
+static inline bool kmy_has_output(const kmy_conn_t *c)
+{
+    return c->out || c->sealed;
+}
+
 static inline uint32_t kmy_out_count(const kmy_conn_t *c)
 {
     return c->out ? c->out->end - c->out->begin : 0;

@@ -30,7 +30,8 @@ static const char usage[] =
     "  --conformance-echo  also serve WebSocket /echo, for conformance suites; never in "
     "production\n"
     "\n"
-    "Signals: TERM and INT drain and stop.  Exit: 0 success, 1 failure, 2 wrong usage.\n";
+    "Signals: TERM and INT drain and stop, HUP reads the certificate again.  Exit: 0 success, 1 "
+    "failure, 2 wrong usage.\n";
 
 typedef struct arguments {
     const char *verb;
@@ -102,6 +103,7 @@ static int run(const kmy_config_t *cfg, const arguments_t *a)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 
@@ -118,7 +120,14 @@ static int run(const kmy_config_t *cfg, const arguments_t *a)
     printf("listening public=%s admin=%s\n", kmy_daemon_public(d), kmy_daemon_admin(d));
     fflush(stdout);
     int sig;
-    sigwait(&signals, &sig);
+    while (sigwait(&signals, &sig) == 0 && sig == SIGHUP) {
+        if (kmy_daemon_reload(d, &ctx) == KMY_OK)
+            kmy_log(KMY_LOG_INFO, "kamiyod",
+                    "certificate read again on SIGHUP; new connections get it");
+        else
+            kmy_log(KMY_LOG_ERROR, "kamiyod", "on SIGHUP: %s; the old certificate stays",
+                    ctx.detail);
+    }
     kmy_log(KMY_LOG_INFO, "kamiyod", "draining on %s", sig == SIGTERM ? "SIGTERM" : "SIGINT");
     kmy_daemon_stop(d);
     kmy_log(KMY_LOG_INFO, "kamiyod", "stopped");

@@ -106,14 +106,16 @@ static bool take_memory(kmy_shard_t *s)
     s->sends = reserve(KMY_SENDS_MAX * sizeof *s->sends);
     s->segments = reserve(KMY_SEGMENTS_MAX * sizeof *s->segments);
     s->scratch = reserve(KMY_SCRATCH_BYTES);
+    s->tls_plain = reserve(KMY_TLS_RECORD_BYTES);
+    s->tls_out = reserve(KMY_TLS_OUT_BYTES);
     s->deferred = reserve(DEFERRED_MAX * sizeof *s->deferred);
     s->recv_mem = reserve((size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES);
     s->feeds = calloc(s->catalog->feeds_count + 1, sizeof *s->feeds);
     s->touched_feeds = calloc(s->catalog->feeds_count + 1, sizeof *s->touched_feeds);
     s->conns_free = s->subs_free = s->accounts_free = KMY_NONE;
     return s->conns && s->dying && s->dirty && s->dirty_next && s->starving && s->subs &&
-           s->accounts && s->touched && s->stage && s->sends && s->segments && s->scratch &&
-           s->deferred && s->recv_mem && s->feeds && s->touched_feeds;
+           s->accounts && s->touched && s->stage && s->sends && s->segments && s->tls_plain &&
+           s->tls_out && s->scratch && s->deferred && s->recv_mem && s->feeds && s->touched_feeds;
 }
 
 static void unmap(void *p, size_t bytes)
@@ -136,6 +138,8 @@ static void free_memory(kmy_shard_t *s)
     unmap(s->sends, KMY_SENDS_MAX * sizeof *s->sends);
     unmap(s->segments, KMY_SEGMENTS_MAX * sizeof *s->segments);
     unmap(s->scratch, KMY_SCRATCH_BYTES);
+    unmap(s->tls_plain, KMY_TLS_RECORD_BYTES);
+    unmap(s->tls_out, KMY_TLS_OUT_BYTES);
     unmap(s->deferred, DEFERRED_MAX * sizeof *s->deferred);
     unmap(s->recv_mem, (size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES);
     for (uint32_t i = 0; s->feeds && i < s->catalog->feeds_count; i++) {
@@ -409,7 +413,7 @@ static void say_goodbye(kmy_shard_t *s)
             if (!c->echo)
                 kmy_stream_goaway(s, c, "restart", 1000);
             kmy_conn_ws_close(s, c, 1012, "restart");
-        } else if (c->state == KMY_CONN_HTTP && !c->parked && !c->out) {
+        } else if (c->state == KMY_CONN_HTTP && !c->parked && !kmy_has_output(c)) {
             kmy_conn_kill(s, c);
         }
     }
@@ -432,7 +436,7 @@ static bool drained(kmy_shard_t *s)
     bool late = s->now_ns - s->drain_ns > DRAIN_S * KMY_NS_PER_S;
     for (uint32_t i = 0; i < s->conns_high; i++) {
         kmy_conn_t *c = kmy_conn_at(s, i);
-        if (c->state == KMY_CONN_HTTP && (late || (!c->parked && !c->out)))
+        if (c->state == KMY_CONN_HTTP && (late || (!c->parked && !kmy_has_output(c))))
             kmy_conn_kill(s, c);
         else if (late && c->state != KMY_CONN_FREE)
             kmy_conn_kill(s, c);

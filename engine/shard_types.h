@@ -13,6 +13,7 @@
 #include "engine/feedlog.h"
 #include "engine/feeds.h"
 #include "engine/link.h"
+#include "engine/tls.h"
 #include "engine/topology.h"
 #include "pay/meter.h"
 #include "pay/token.h"
@@ -46,6 +47,7 @@ enum {
     KMY_STAGE_BYTES = 4 << 20,   /* gathered bytes of one submission */
     KMY_SENDS_MAX = 2048,        /* sends in one submission */
     KMY_SEGMENTS_MAX = 16384,    /* pieces in one submission */
+    KMY_TLS_OUT_BYTES = 65536,   /* a server's longest flight: its certificate chain, mostly */
     KMY_SCRATCH_BYTES = 8 << 20, /* a response being written; touched pages only */
     KMY_RECV_BUFFERS = 512,      /* power of two */
     KMY_RECV_BYTES = 4096,
@@ -119,6 +121,7 @@ typedef struct kmy_conn {
     bool close_got : 1;   /* the peer's close frame came */
     bool peer_ended : 1;  /* the peer ended its side of the connection */
     bool close_after : 1; /* HTTP: close once out is empty */
+    bool tls_bye : 1;     /* close_notify was sealed */
     bool echo : 1;
     bool head_request : 1;
     bool continued : 1; /* 100 Continue was sent for the present request */
@@ -135,6 +138,8 @@ typedef struct kmy_conn {
     kmy_in_t *in;
     kmy_out_t *out;
     kmy_ws_in_t *ws;
+    kmy_tls_session_t *tls; /* NULL: plain; owned */
+    kmy_out_t *sealed;      /* ciphertext that waits to go out, ahead of everything; owned */
     int64_t deadline_ns;    /* monotonic; what it means depends on the state; 0: none */
     int64_t blocked_ns;     /* since when the socket takes nothing; 0: it does */
     int64_t sent_ns;        /* last time the socket took bytes */
@@ -210,7 +215,13 @@ typedef struct kmy_shard_feed {
 } kmy_shard_feed_t;
 
 /* One piece of one gathered send; kmy_egress_complete walks them. */
-typedef enum { KMY_SEG_OUT, KMY_SEG_OWN, KMY_SEG_TICKS } kmy_segment_kind_t;
+typedef enum {
+    KMY_SEG_OUT,
+    KMY_SEG_OWN,
+    KMY_SEG_TICKS,
+    KMY_SEG_SEALED, /* a fresh record in the stage */
+    KMY_SEG_RESEND, /* ciphertext from the connection's queue */
+} kmy_segment_kind_t;
 typedef struct kmy_segment {
     uint8_t kind;
     uint32_t sub;
@@ -270,6 +281,7 @@ typedef struct kmy_shard_options {
     kmy_metrics_t *const *all_metrics; /* for the page */
     size_t all_metrics_count;
     kmy_roster_t *roster;
+    kmy_tls_t *tls;                /* of the public door; NULL: plain */
     _Atomic uint32_t *public_open; /* connections at the public door, of all shards together */
     bool conformance_echo;
     int64_t start_mono_ns;
@@ -342,7 +354,9 @@ typedef struct kmy_shard {
     uint32_t segments_count;
 
     char *scratch;
-    char date[40]; /* IMF-fixdate of now, for the Date header */
+    uint8_t *tls_plain; /* what one call opened: a record */
+    uint8_t *tls_out;   /* what the handshake wants to say */
+    char date[40];      /* IMF-fixdate of now, for the Date header */
     int64_t date_s;
     int64_t now_ns; /* monotonic, once per turn */
     int64_t now_wall_ns;

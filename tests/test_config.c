@@ -141,9 +141,8 @@ static const struct {
     { "sources: { binance: { symbols: [] }, pyth: { feeds: [] } }\n", NULL }, /* off */
 
     /* what no single key can say */
-    { "public: { tls_cert: c.pem }\n", "f.yaml: public.tls_cert: TLS at the public door is not "
-                                       "available yet; leave it empty and put "
-                                       "a TLS proxy in front" },
+    { "public: { tls_cert: c.pem }\n", "f.yaml: public.tls_cert: TLS wants both "
+                                       "public.tls_cert and public.tls_key, or neither" },
     { "lease: { min: \"2\" }\n", "f.yaml: lease.min: is above lease.max" },
     { "lease: { min: \"0.000000001\", max: \"0.0000001\" }\n",
       "f.yaml: lease.max: is below the price of one tick or query: nothing could be sold" },
