@@ -128,3 +128,17 @@ foreach(name stream http bad_input restart)
            $<TARGET_FILE:kamiyo>)
   set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 240 LABELS e2e)
 endforeach()
+
+# kamiyo-load: what judges a load test, on its own; and the harness against a daemon of its own, in small.
+add_executable(load_units ${CMAKE_CURRENT_SOURCE_DIR}/load_units.c ${CMAKE_SOURCE_DIR}/tools/load/hist.c
+               ${CMAKE_SOURCE_DIR}/tools/load/scan.c ${CMAKE_SOURCE_DIR}/tools/load/scenario.c
+               ${CMAKE_BINARY_DIR}/tools/load_shipped.c)
+target_link_libraries(load_units PRIVATE kmy_flags kmy_wire kmy_base PkgConfig::YAML PkgConfig::CMOCKA m)
+add_test(NAME load_units COMMAND load_units)
+set_tests_properties(load_units PROPERTIES TIMEOUT 120 LABELS unit)
+if(TARGET kamiyo-load AND TARGET kamiyod)
+  add_test(NAME e2e_load COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e_load.py $<TARGET_FILE_DIR:kamiyo-load>)
+  set_tests_properties(e2e_load PROPERTIES TIMEOUT 240 LABELS e2e)
+  add_test(NAME bench_fanout_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/fanout --bin $<TARGET_FILE_DIR:kamiyo-load> --smoke)
+  set_tests_properties(bench_fanout_smoke PROPERTIES TIMEOUT 120 LABELS bench)
+endif()

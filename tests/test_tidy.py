@@ -24,6 +24,7 @@ TESTED_BY = {
     "adapters/feed_*.c": ("feeds_probe.c", "sockets: run as a process against kamiyo-sim"),
     "adapters/sources.c": ("feeds_probe.c", "a table that the probe reads"),
     "tools/kamiyo": ("test_client.py", "run against a stand-in of the daemon"),
+    "tools/load": ("e2e_load.py", "run as a process; what judges (hist, scan, book, scenario) has load_units.c"),
     "tools/sim": ("e2e_sim.py", "run as a process, spoken to as a client would"),
 }
 WHOLE_DAEMON = {"engine"}  # parts without a unit test of their own are judged by the end-to-end runs

@@ -1,0 +1,141 @@
+#!/usr/bin/python3
+"""kamiyo-load against the daemon and simulator it starts: it passes when all is well, counts right, and fails when a tick is missing.
+
+    e2e_load.py FOLDER_OF_PROGRAMS
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+BIN = sys.argv[1]
+SMALL = ["--agents", "50", "--ramp", "0", "--duration", "1s", "--no-pin", "--quiet"]  # speed is nobody's business here
+
+
+def load(*args, code=0):
+    r = subprocess.run([BIN + "/kamiyo-load", *args], capture_output=True, text=True, timeout=120)
+    assert r.returncode == code, (args, r.returncode, r.stdout[-2000:], r.stderr[-2000:])
+    return r
+
+
+def report(scenario, *args, code=0):
+    return json.loads(load("run", scenario, "--json", *SMALL, *args, code=code).stdout)
+
+
+def a_thousand_agents_in_small_pass_and_are_counted_right():
+    d = report("agents-1000", "--duration", "3s")
+    assert d["scenario"] == "agents-1000" and d["verdict"] == "pass", d
+    for member in ("agents", "delivered", "lost", "miscounted", "p50_ms", "p99_ms", "p999_ms", "errors"):
+        assert isinstance(d[member], (int, float)), member
+    assert d["agents"] == 50 and d["lost"] == d["miscounted"] == d["errors"] == 0
+    assert 50 * 50 * 2 < d["delivered"] < 50 * 50 * 60, d["delivered"]
+    assert 0 < d["p50_ms"] <= d["p99_ms"] <= d["p999_ms"]
+    assert d["server"]["cpu_s"] > 0 and d["server"]["rss_bytes"] > 1 << 20
+    assert d["money"]["ledger"] == d["money"]["counted"], d["money"]
+    assert round(float(d["money"]["ledger"]) * 1e6) == d["delivered"]  # a micro-USD each
+
+
+def a_tick_that_was_overlooked_is_a_fail():
+    d = report("agents-1000", "--inject-loss", "500", code=1)
+    assert d["verdict"] == "fail" and d["lost"] > 0 and d["miscounted"] > 0, d
+    assert any(line.startswith("lost") for line in d["broken"]) and any(line.startswith("miscounted") for line in d["broken"])
+
+
+def binary_frames_are_judged_as_well():
+    d = report("agents-1000", "--encoding", "flatbuffers")
+    assert d["verdict"] == "pass" and d["delivered"] > 0, d
+    assert report("agents-1000", "--encoding", "flatbuffers", "--inject-loss", "500", code=1)["lost"] > 0
+
+
+def after_a_storm_everybody_goes_on_where_it_was():
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        for how in ("reset", "close"):
+            f.seek(0)
+            f.truncate()
+            f.write("about: small storms\nmarket: {feeds: 4, ticks_per_s: 20}\nmix: [{kind: stream, feeds: 3, pick: zipf}]\n"
+                    f"storm: {{every: 300ms, how: {how}}}\n")
+            f.flush()
+            d = report(f.name, "--duration", "2s")
+            assert d["verdict"] == "pass" and d["storms"] >= 3 and d["reconnects"] >= 100 and d["resumes"] >= 100, d
+            if how == "close":
+                assert d["money"]["ledger"] == d["money"]["counted"] and float(d["money"]["open"]) == 0, d["money"]
+
+
+def queries_and_batches_are_paid_to_the_nano_usd():
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        f.write("market: {feeds: 10, ticks_per_s: 5, pyth: true}\n"
+                "mix:\n- {kind: query, share: 3, feed: SOL/USD, think_min: 20ms, think_max: 50ms}\n"
+                "- {kind: batch, feeds: 10, think_min: 20ms, think_max: 50ms}\n")
+        f.flush()
+        d = report(f.name)
+        assert d["verdict"] == "pass" and d["answers"] > 100 and d["latency"]["batch"]["count"] > 10, d
+        assert d["money"]["ledger"] == d["money"]["counted"], d["money"]
+
+
+def slow_readers_have_gaps_and_the_others_none():
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        f.write("agents: 10\nmarket: {feeds: 16, ticks_per_s: 400}\nmix:\n- {kind: stream, share: 8}\n"
+                "- {kind: stream, feeds: 16, slow: true, read_bytes_per_s: 2000}\n"
+                "- {kind: stream, feeds: 16, slow: true, read_bytes_per_s: 0, slow_reader: drop}\n")
+        f.flush()
+        d = report(f.name, "--agents", "10", "--duration", "4s")
+        assert d["verdict"] == "pass", d
+        assert d["gaps"]["conflated"]["ticks"] > 0 and d["gaps"]["dropped"]["ticks"] > 0, d["gaps"]
+        assert d["money"]["ledger"] == d["money"]["counted"], d["money"]  # what was skipped costs nothing
+
+
+def a_bar_that_is_not_met_is_a_fail():
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        f.write("mix: [{kind: stream}]\nbars: {delivered_min: 1e12, p50_ms: 1e-6}\n")
+        f.flush()
+        d = report(f.name, code=1)
+        assert d["verdict"] == "fail" and len(d["broken"]) == 2, d
+
+
+def the_page_stands_alone():
+    with tempfile.TemporaryDirectory() as folder:
+        page = folder + "/page.html"
+        text = load("run", "agents-1000", *SMALL, "--html", page).stdout
+        assert "verdict  pass" in text and "p99.99=" in text, text
+        html = open(page).read()
+        assert html.count("<svg") == html.count("</svg>") == 4 and "pass" in html
+        assert not re.search(r"(src|href)=|@import|url\(", html)
+
+
+def wrong_usage_is_exit_2_and_one_line():
+    for args in ([], ["walk"], ["run"], ["run", "no-such"], ["run", "agents-1000", "--agents", "0"], ["run", "agents-1000", "extra"],
+                 ["run", "agents-1000", "--bogus"], ["run", "agents-1000", "--url", "http://127.0.0.1:1"],
+                 ["run", "agents-1000", "--duration", "x"], ["list", "x"]):
+        r = load(*args, code=2)
+        assert r.stderr.startswith("kamiyo-load: ") and r.stderr.count("\n") == 1 and not r.stdout, (args, r.stderr)
+    for text, fault in (("agents: 0\n", ":1:"), ("mix: []\n", "empty"), ("bogus: 1\n", "unknown key"), ("mix: [{kind: fly}]\n", "must be one of"),
+                        ("{", ":"), ("mix: [{kind: stream, feeds: 9}]\n", "9 feeds")):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+            f.write(text)
+            f.flush()
+            r = load("run", f.name, code=2)
+            assert fault in r.stderr and r.stderr.count("\n") == 1, (text, r.stderr)
+
+
+def a_daemon_that_runs_already_is_used():
+    r = load("run", "agents-1000", "--url", "http://127.0.0.1:9", "--token", "x", code=1)
+    assert "cannot reach" in r.stderr
+    assert "kamiyo-load" in load("--version").stdout and "usage" in load("--help").stdout
+    assert set(re.findall(r"^(\S+)", load("list").stdout, re.M)) == {"agents-1000", "ceiling", "slow-readers", "storm", "mixed-http", "soak"}
+
+
+def main():
+    for f in (a_thousand_agents_in_small_pass_and_are_counted_right, a_tick_that_was_overlooked_is_a_fail, binary_frames_are_judged_as_well,
+              after_a_storm_everybody_goes_on_where_it_was, queries_and_batches_are_paid_to_the_nano_usd,
+              slow_readers_have_gaps_and_the_others_none, a_bar_that_is_not_met_is_a_fail, the_page_stands_alone,
+              wrong_usage_is_exit_2_and_one_line, a_daemon_that_runs_already_is_used):
+        if len(sys.argv) > 2 and f.__name__ not in sys.argv[2:]:
+            continue
+        f()
+        print("ok   " + f.__name__.replace("_", " "), flush=True)
+
+
+os.environ.pop("KAMIYO_ADMIN_TOKEN", None)
+main()
