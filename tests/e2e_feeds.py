@@ -208,8 +208,8 @@ def ticks_of_both_venues_arrive_over_tls():
     with Sim() as sim, Probe(sim, pyth=True) as p:
         p.live().live("pyth").until(lambda p: len({t[:2] for t in p.ticks}) == 6)
         end = p.stop()
-        assert end["upstream_drop_malformed_total"] == 0 and end["lost"] == 0
-        assert end["tick_published_total"] == end["ticks"]
+        assert end["upstream_drop_malformed_total"] == 0 and end["lost"] == 0, end
+        assert end["tick_published_total"] == end["ticks"], end
         p.no_trade_missing()
 
 

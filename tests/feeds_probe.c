@@ -134,7 +134,7 @@ static bool read_ring(const kmy_ring_t *ring, const kmy_catalog_t *cat, uint64_t
 }
 
 static void loop(kmy_feeds_t *feeds, const kmy_ring_t *ring, const kmy_catalog_t *cat,
-                 kmy_wake_t *wake, totals_t *t)
+                 kmy_wake_t *wake, uint64_t *cursor_out, totals_t *t)
 {
     static char before[KMY_SOURCE_COUNT][320];
     uint64_t cursor = 1, woken;
@@ -153,6 +153,7 @@ static void loop(kmy_feeds_t *feeds, const kmy_ring_t *ring, const kmy_catalog_t
         if (fds[1].revents)
             break;
     }
+    *cursor_out = cursor;
 }
 
 static void print_end(kmy_metrics_t *m, const totals_t *t)
@@ -208,8 +209,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "feeds_probe: %s\n", ctx.detail);
         return 1;
     }
-    loop(feeds, ring, &cat, &wake, &totals);
-    kmy_feeds_stop(feeds);
+    uint64_t cursor;
+    loop(feeds, ring, &cat, &wake, &cursor, &totals);
+    kmy_feeds_stop(feeds); /* publishes what it has in hand: that counts as well */
+    while (until == 0 && read_ring(ring, &cat, &cursor, &totals))
+        ;
     print_end(&metrics, &totals);
     kmy_catalog_free(&cat);
     kmy_config_free(&cfg);
