@@ -252,17 +252,53 @@ static void take_bytes(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
     } /* in LINGER and DEAD what still comes is read and dropped */
 }
 
+/* TLS says that our side ends, in its own words.  False: it has nothing (more) to say; else kmy_conn_drained comes when it is sent. */
+static bool say_bye(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (!c->tls || c->tls_bye || !kmy_tls_ready(c->tls))
+        return false;
+    kmy_tls_io_t io = { .out = s->tls_out, .out_cap = KMY_TLS_OUT_BYTES };
+    c->tls_bye = true;
+    kmy_tls_goodbye(c->tls, &io);
+    return io.out_len > 0 && kmy_egress_sealed(s, c, io.out, io.out_len);
+}
+
+/* The last bytes before a kill: straight to the socket, if it takes them and no half of a record stands before them. */
+static void send_last(kmy_conn_t *c, const kmy_tls_io_t *io)
+{
+    if (io->out_len == 0 || c->sealed)
+        return;
+    ssize_t n = send(c->fd, io->out, io->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)n;
+}
+
+static bool owed(const kmy_conn_t *c)
+{
+    return (c->state == KMY_CONN_HTTP && (kmy_has_output(c) || c->parked)) ||
+           (c->state == KMY_CONN_LINGER && kmy_has_output(c));
+}
+
 /* The peer ended its side.  A half-closed client still gets what it asked for; nothing more will be asked. */
 static void peer_ends(kmy_shard_t *s, kmy_conn_t *c)
 {
-    bool owed = (c->state == KMY_CONN_HTTP && (kmy_has_output(c) || c->parked)) ||
-                (c->state == KMY_CONN_LINGER && kmy_has_output(c));
-    if (owed) {
+    if (owed(c)) {
         c->close_after = !c->parked;
         c->peer_ended = true;
     } else if (c->state != KMY_CONN_DEAD) {
         kmy_conn_kill(s, c);
     }
+}
+
+/* close_notify: answered in kind before the end (RFC 5246 section 7.2.1). */
+static void peer_says_bye(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (!owed(c) && c->state != KMY_CONN_DEAD && !c->tls_bye) {
+        kmy_tls_io_t io = { .out = s->tls_out, .out_cap = KMY_TLS_OUT_BYTES };
+        c->tls_bye = true;
+        kmy_tls_goodbye(c->tls, &io);
+        send_last(c, &io);
+    }
+    peer_ends(s, c);
 }
 
 static void take_sealed(kmy_shard_t *s, kmy_conn_t *c, const uint8_t *data, size_t len)
@@ -277,10 +313,7 @@ static void take_sealed(kmy_shard_t *s, kmy_conn_t *c, const uint8_t *data, size
             kmy_tls_feed(c->tls, &io, s->tls_plain, KMY_TLS_RECORD_BYTES, &plain_len, &ctx);
         if (err == KMY_PROTOCOL) { /* not TLS, or not ours: its alert, if it fits, and the end */
             KMY_COUNT(s->metrics, protocol_error_total, 1);
-            if (io.out_len > 0 && !c->sealed) {
-                ssize_t n = send(c->fd, io.out, io.out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
-                (void)n;
-            }
+            send_last(c, &io);
             kmy_conn_kill(s, c);
             return;
         }
@@ -290,10 +323,13 @@ static void take_sealed(kmy_shard_t *s, kmy_conn_t *c, const uint8_t *data, size
         if (err == KMY_OK)
             take_bytes(s, c, s->tls_plain, plain_len);
         else if (err == KMY_TIMEOUT)
-            peer_ends(s, c);
+            peer_says_bye(s, c);
         if (err != KMY_OK)
-            return;
+            break;
     }
+    /* Sealing stands still while a handshake message is cut (also after the handshake: KeyUpdate). */
+    if (c->state != KMY_CONN_DEAD && c->out && kmy_tls_ready(c->tls))
+        kmy_egress_mark(s, c);
 }
 
 void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool more)
@@ -390,30 +426,27 @@ void kmy_conn_kill(kmy_shard_t *s, kmy_conn_t *c)
     s->dying[s->dying_count++] = kmy_conn_idx(s, c);
 }
 
-/* Our side is through: TLS says so first, in its own words. */
+/* Has the peer ended too, so that nothing is left to wait for?  Both close frames are through: the server ends the connection (RFC 6455 7.1.1). */
+static bool both_ended(const kmy_conn_t *c)
+{
+    return c->peer_ended || c->close_got;
+}
+
+/* All is sent. */
 static void end_writing(kmy_shard_t *s, kmy_conn_t *c)
 {
-    if (c->tls && !c->tls_bye && kmy_tls_ready(c->tls)) {
-        kmy_tls_io_t io = { .out = s->tls_out, .out_cap = KMY_TLS_OUT_BYTES };
-        c->tls_bye = true;
-        kmy_tls_goodbye(c->tls, &io);
-        if (io.out_len > 0) { /* kmy_conn_drained comes back here when it is sent */
-            kmy_egress_sealed(s, c, io.out, io.out_len);
-            return;
-        }
-    }
-    shutdown(c->fd, SHUT_WR);
+    if (say_bye(s, c)) /* kmy_conn_drained comes back here when it is sent */
+        return;
+    if (both_ended(c))
+        kmy_conn_kill(s, c);
+    else
+        shutdown(c->fd, SHUT_WR);
 }
 
 void kmy_conn_linger(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (c->state != KMY_CONN_HTTP && c->state != KMY_CONN_WS)
         return;
-    if (c->peer_ended ||
-        (c->state == KMY_CONN_WS && c->close_sent && c->close_got && !kmy_has_output(c))) {
-        kmy_conn_kill(s, c);
-        return;
-    }
     become(c, KMY_CONN_LINGER);
     c->deadline_ns = s->now_ns + LINGER_S * KMY_NS_PER_S;
     kmy_account_unwait(s, c);
@@ -439,11 +472,7 @@ void kmy_conn_ws_close(kmy_shard_t *s, kmy_conn_t *c, uint16_t code, const char 
 void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (c->state == KMY_CONN_LINGER) {
-        if (c->close_got ||
-            c->peer_ended) /* both close frames are through: the server ends the connection (RFC 6455 7.1.1) */
-            kmy_conn_kill(s, c);
-        else
-            end_writing(s, c);
+        end_writing(s, c);
     } else if (c->state == KMY_CONN_HTTP && c->close_after) {
         kmy_conn_linger(s, c);
     } else if (c->state == KMY_CONN_HTTP) {
@@ -498,6 +527,12 @@ static void scan_ws(kmy_shard_t *s, kmy_conn_t *c)
         kmy_stream_heartbeat(s, c);
 }
 
+/* Does an answer wait for its reader?  (That has the stall timeout.)  The handshake's own bytes are no answer. */
+static bool owes(const kmy_conn_t *c)
+{
+    return c->out || (c->sealed && kmy_tls_ready(c->tls));
+}
+
 static void scan_one(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (c->state == KMY_CONN_FREE || c->state == KMY_CONN_DEAD)
@@ -512,7 +547,7 @@ static void scan_one(kmy_shard_t *s, kmy_conn_t *c)
             kmy_conn_kill(s, c);
     } else if (c->state == KMY_CONN_WS) {
         scan_ws(s, c);
-    } else if (!c->parked && !c->out && s->now_ns > c->deadline_ns) {
+    } else if (!c->parked && !owes(c) && s->now_ns > c->deadline_ns) {
         if (c->in) /* a head or body that never became whole; an idle keep-alive just ends */
             kmy_stream_http_timeout(s, c);
         else

@@ -116,10 +116,29 @@ static void block(kmy_shard_t *s, kmy_conn_t *c)
     kmy_conn_poll_out(s, c);
 }
 
+static bool append(kmy_out_t **queue, const void *bytes, size_t len);
+
+/* The next record's worth of own bytes becomes ciphertext in the connection's queue. */
+static bool seal_out(kmy_shard_t *s, kmy_conn_t *c)
+{
+    uint32_t n = kmy_out_count(c) < KMY_TLS_RECORD_BYTES ? kmy_out_count(c) : KMY_TLS_RECORD_BYTES;
+    kmy_tls_io_t io = { .out = s->tls_out, .out_cap = KMY_TLS_OUT_BYTES };
+    if (!kmy_tls_seal(c->tls, &io, c->out->bytes + c->out->begin, n) ||
+        !append(&c->sealed, io.out, io.out_len)) {
+        kmy_conn_kill(s, c);
+        return false;
+    }
+    settle_queue(&c->out, n);
+    return true;
+}
+
 void kmy_egress_now(kmy_shard_t *s, kmy_conn_t *c)
 {
-    while (c->out && !c->tls && !c->in_flight && !c->blocked_ns) {
-        ssize_t n = send(c->fd, c->out->bytes + c->out->begin, kmy_out_count(c),
+    while (kmy_has_output(c) && !c->in_flight && !c->blocked_ns) {
+        if (c->tls && !c->sealed && (!kmy_tls_ready(c->tls) || !seal_out(s, c)))
+            return;
+        kmy_out_t **queue = c->tls ? &c->sealed : &c->out;
+        ssize_t n = send(c->fd, (*queue)->bytes + (*queue)->begin, (*queue)->end - (*queue)->begin,
                          MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
@@ -130,7 +149,7 @@ void kmy_egress_now(kmy_shard_t *s, kmy_conn_t *c)
         }
         KMY_COUNT(s->metrics, delivered_byte_total, n);
         c->sent_ns = s->now_ns;
-        settle_queue(&c->out, (uint32_t)n);
+        settle_queue(queue, (uint32_t)n);
     }
 }
 

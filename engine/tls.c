@@ -99,6 +99,16 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* A daemon has nobody to ask: OpenSSL's own way would wait at a terminal. */
+static int no_passphrase(char *out, int size, int writing, void *arg)
+{
+    (void)out;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
 static kmy_err_t make_context(const kmy_tls_t *tls, SSL_CTX **out, kmy_errctx_t *ctx)
 {
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
@@ -114,12 +124,14 @@ static kmy_err_t make_context(const kmy_tls_t *tls, SSL_CTX **out, kmy_errctx_t 
         c, SSL_SESS_CACHE_OFF); /* tickets instead: nothing per client is kept here */
     SSL_CTX_set_num_tickets(c, 1);
     SSL_CTX_set_alpn_select_cb(c, choose_protocol, NULL);
+    SSL_CTX_set_default_passwd_cb(c, no_passphrase);
     kmy_err_t err = KMY_OK;
     if (SSL_CTX_use_certificate_chain_file(c, tls->cert_file) != 1)
         err = KMY_FAIL(ctx, KMY_CONFIG,
                        "public.tls_cert: %.100s is no readable PEM certificate chain: %s",
                        tls->cert_file, last_reason());
-    else if (SSL_CTX_use_PrivateKey_file(c, tls->key_file, SSL_FILETYPE_PEM) != 1)
+    else if (SSL_CTX_use_PrivateKey_file(c, tls->key_file, SSL_FILETYPE_PEM) != 1 ||
+             SSL_CTX_check_private_key(c) != 1) /* a key of another kind passes the first alone */
         err = KMY_FAIL(
             ctx, KMY_CONFIG,
             "public.tls_key: %.100s is no readable PEM private key of that certificate: %s",

@@ -16,7 +16,8 @@ enum {
     KMY_TLS_RECORD_BYTES = 16384, /* plaintext of one record at most (RFC 8446 section 5.1) */
     KMY_TLS_SEAL_BYTES =
         KMY_TLS_RECORD_BYTES +
-        1024, /* its ciphertext, and whatever post-handshake message goes with it */
+        4096, /* its ciphertext, and whatever post-handshake message goes with it.  A client may ask for fragments of 512 bytes
+                 (RFC 6066 section 4): 32 of them, each with 5 + 16 + 48 + 16 bytes of header, IV, MAC and padding, are 2,720 */
 };
 
 /* The certificate, shared by all shards. */
