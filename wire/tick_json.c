@@ -1,12 +1,15 @@
 /* tick 6/8   in: engine/shard   out: pay/meter, engine/egress
 
-   Fast because it never loops over digits: eight of them are made at once in one register, and what is
+   Fast because it never loops over digits: sixteen of them are made at once in one register, and what is
    constant is copied in strides of fixed size that may run over (out has room for that). */
 #include "wire/tick_json.h"
 #include "base/decimal.h"
 #include "base/err.h"
 #include "wire/utf8.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include <stdbool.h>
 #include <string.h>
 
@@ -52,13 +55,6 @@ static inline uint64_t eight_digits(uint32_t v)
     return tens | (x - tens * 10) << 8;
 }
 
-static inline char *put_eight(char *p, uint32_t v)
-{
-    uint64_t ascii = eight_digits(v) | ASCII_ZEROS;
-    memcpy(p, &ascii, 8);
-    return p + 8;
-}
-
 /* v < 10^8 without leading zeros. */
 static inline char *put_short(char *p, uint32_t v)
 {
@@ -70,6 +66,89 @@ static inline char *put_short(char *p, uint32_t v)
     return p + 8 - skip / 8;
 }
 
+/* Sixteen digits as text, and which of them are not 0: bit i for digit i, counted from the left. */
+typedef struct digits16 {
+    uint64_t left;
+    uint64_t right;
+    unsigned used;
+} digits16_t;
+
+#ifdef __SSE2__
+/* eight_digits of both halves, each < 10^8, in one register.  A quotient q of x by d is made beside its
+   remainder: (x - q d) moved up by half a lane, or q.  x * 3518437209 >> 45 is x / 10000 for all x < 2^32,
+   x * 5243 >> 19 is x / 100 for x < 10^4, x * 6554 >> 16 is x / 10 for x < 100. */
+static inline digits16_t sixteen_digits(uint32_t left, uint32_t right)
+{
+    __m128i x = _mm_set_epi64x(right, left);
+    __m128i q = _mm_srli_epi64(_mm_mul_epu32(x, _mm_set1_epi64x(3518437209)), 45);
+    x = _mm_sub_epi64(x, _mm_mul_epu32(q, _mm_set1_epi64x(10000)));
+    x = _mm_or_si128(_mm_slli_epi64(x, 32), q);
+    q = _mm_srli_epi16(_mm_mulhi_epu16(x, _mm_set1_epi16(5243)), 3);
+    x = _mm_sub_epi32(x, _mm_madd_epi16(q, _mm_set1_epi32(100)));
+    x = _mm_or_si128(_mm_slli_epi32(x, 16), q);
+    q = _mm_mulhi_epu16(x, _mm_set1_epi16(6554));
+    /* (x - 10 q) << 8 | q */
+    x = _mm_sub_epi16(_mm_slli_epi16(x, 8), _mm_mullo_epi16(q, _mm_set1_epi16((10 << 8) - 1)));
+    unsigned zero = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128()));
+    x = _mm_or_si128(x, _mm_set1_epi8('0'));
+    return (digits16_t){ (uint64_t)_mm_cvtsi128_si64(x),
+                         (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(x, x)), ~zero & 0xffff };
+}
+#else
+/* One bit for each byte that is not 0 (all are below 10). */
+static inline unsigned used_bits(uint64_t digits)
+{
+    uint64_t high = (digits + UINT64_C(0x7f7f7f7f7f7f7f7f)) & UINT64_C(0x8080808080808080);
+    return (unsigned)((high >> 7) * UINT64_C(0x0102040810204080) >> 56);
+}
+
+static inline digits16_t sixteen_digits(uint32_t left, uint32_t right)
+{
+    uint64_t l = eight_digits(left);
+    uint64_t r = eight_digits(right);
+    return (digits16_t){ l | ASCII_ZEROS, r | ASCII_ZEROS, used_bits(l) | used_bits(r) << 8 };
+}
+#endif
+
+/* The left eight without leading zeros. */
+static inline char *put_left(char *p, digits16_t d)
+{
+    unsigned skip = (unsigned)__builtin_ctz(d.used | 1U << 7); /* of 0 the last digit stays */
+    uint64_t text = d.left >> 8 * skip;
+    memcpy(p, &text, 8);
+    return p + 8 - skip;
+}
+
+/* "." and the right eight without trailing zeros, nothing at all for 0. */
+static inline char *put_right_fraction(char *p, digits16_t d)
+{
+    unsigned used = d.used >> 8;
+    unsigned len = 31 - (unsigned)__builtin_clz(used << 1 | 1);
+    *p = '.';
+    memcpy(p + 1, &d.right, 8);
+    return p + len + (used != 0);
+}
+
+static inline char *put_sixteen(char *p, digits16_t d)
+{
+    memcpy(p, &d.left, 8);
+    memcpy(p + 8, &d.right, 8);
+    return p + 16;
+}
+
+/* v < 10^4 without leading zeros: half of put_short. */
+static inline char *put_four(char *p, uint32_t v)
+{
+    uint32_t hundreds = v * 5243 >> 19;
+    uint32_t x = hundreds | (v - hundreds * 100) << 16;
+    uint32_t tens = ((x * 103) >> 10) & 0x000f000f;
+    uint32_t digits = tens | (x - tens * 10) << 8;
+    int skip = __builtin_ctz(digits | 1U << 24) & ~7;
+    digits = (digits | 0x30303030) >> skip;
+    memcpy(p, &digits, 4);
+    return p + 4 - skip / 8;
+}
+
 static inline char *put_u64(char *p, uint64_t v)
 {
     if (v < E8)
@@ -77,13 +156,14 @@ static inline char *put_u64(char *p, uint64_t v)
     uint64_t high = v / E8;
     uint32_t low = (uint32_t)(v - high * E8);
     if (high < E8) {
-        p = put_short(p, (uint32_t)high);
-    } else {
-        uint64_t top = high / E8; /* < 1845 */
-        p = put_short(p, (uint32_t)top);
-        p = put_eight(p, (uint32_t)(high - top * E8));
+        digits16_t d = sixteen_digits((uint32_t)high, low);
+        p = put_left(p, d);
+        memcpy(p, &d.right, 8);
+        return p + 8;
     }
-    return put_eight(p, low);
+    uint64_t top = high / E8; /* < 1845; a time in ns is one of these */
+    p = put_four(p, (uint32_t)top);
+    return put_sixteen(p, sixteen_digits((uint32_t)(high - top * E8), low));
 }
 
 static inline char *put_i64(char *p, int64_t v)
@@ -95,34 +175,20 @@ static inline char *put_i64(char *p, int64_t v)
 
 /* --- decimals --- */
 
-/* ".123" of `fraction` x 10^-8 without trailing zeros, nothing at all for 0. */
-static inline char *put_fraction8(char *p, uint32_t fraction)
-{
-    uint64_t digits = eight_digits(fraction);
-    if (digits == 0)
-        return p;
-    uint64_t ascii = digits | ASCII_ZEROS;
-    *p = '.';
-    memcpy(p + 1, &ascii, 8);
-    return p + 1 + 8 - __builtin_clzll(digits) / 8; /* the highest byte is the last digit */
-}
-
-/* The same of `fraction` x 10^-16. */
+/* ".123" of `fraction` x 10^-16 without trailing zeros, nothing at all for 0. */
 static inline char *put_fraction16(char *p, uint64_t fraction)
 {
     uint64_t high = fraction / E8;
     uint32_t low = (uint32_t)(fraction - high * E8);
     if (low == 0)
-        return put_fraction8(p, (uint32_t)high);
-    *p = '.';
-    p = put_eight(p + 1, (uint32_t)high);
-    uint64_t digits = eight_digits(low);
-    uint64_t ascii = digits | ASCII_ZEROS;
-    memcpy(p, &ascii, 8);
-    return p + 8 - __builtin_clzll(digits) / 8;
+        return put_right_fraction(p, sixteen_digits(0, (uint32_t)high));
+    digits16_t d = sixteen_digits((uint32_t)high, low);
+    *p++ = '.';
+    put_sixteen(p, d);
+    return p + 32 - __builtin_clz(d.used);
 }
 
-/* What is neither usual nor absurd: 9 to 16 places, or 20 digits of which few are a fraction. */
+/* What is neither usual nor absurd: 9 to 16 places, or 17 digits and more. */
 static char *put_decimal_long(char *p, uint64_t mant, unsigned places)
 {
     uint64_t whole = mant / pow10_u64[places];
@@ -130,18 +196,20 @@ static char *put_decimal_long(char *p, uint64_t mant, unsigned places)
     return put_fraction16(put_u64(p, whole), fraction * pow10_u64[16 - places]); /* < 10^16 */
 }
 
-/* mant x 10^expo.  Up to 8 places, as nearly all prices have, are first made 8, so that the divisor is
-   a constant and the division a multiplication. */
+/* mant x 10^expo.  Up to 8 places, as nearly all prices have, are first made 8: so the divisor is a
+   constant and the division a multiplication, and eight digits before the point and eight behind it
+   are made at once. */
 static inline char *put_decimal_u(char *p, uint64_t mant, int expo)
 {
     unsigned places = (unsigned)-expo;
     uint64_t scaled;
     if (places > 16)
         return p + kmy_dec_format_u(mant, expo, p);
-    if (places > 8 || __builtin_mul_overflow(mant, pow10_u64[8 - places], &scaled))
+    if (places > 8 || __builtin_mul_overflow(mant, pow10_u64[8 - places], &scaled) || scaled >= E16)
         return put_decimal_long(p, mant, places);
     uint64_t whole = scaled / E8;
-    return put_fraction8(put_u64(p, whole), (uint32_t)(scaled - whole * E8));
+    digits16_t d = sixteen_digits((uint32_t)whole, (uint32_t)(scaled - whole * E8));
+    return put_right_fraction(put_left(p, d), d);
 }
 
 static inline char *put_decimal(char *p, int64_t mant, int expo)
