@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LINGER_S = 2, IN_START = 1024 };
+enum { LINGER_S = 2, PATIENT_S = 10, IN_START = 1024 };
 
 /* Who may follow whom; unlisted is impossible. */
 static const bool may_follow[KMY_CONN_STATES][KMY_CONN_STATES] = {
@@ -448,7 +448,9 @@ void kmy_conn_linger(kmy_shard_t *s, kmy_conn_t *c)
     if (c->state != KMY_CONN_HTTP && c->state != KMY_CONN_WS)
         return;
     become(c, KMY_CONN_LINGER);
-    c->deadline_ns = s->now_ns + LINGER_S * KMY_NS_PER_S;
+    /* Who was too slow needs time for our last words; not when everybody is to go. */
+    bool patient = c->blocked_ns && atomic_load(&s->phase) == KMY_PHASE_RUN;
+    c->deadline_ns = s->now_ns + (patient ? PATIENT_S : LINGER_S) * KMY_NS_PER_S;
     kmy_account_unwait(s, c);
     resume_recv(
         s, c); /* read and dropped: unread bytes at the end would cost the peer our last ones */

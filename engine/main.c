@@ -121,7 +121,10 @@ static int run(const kmy_config_t *cfg, const arguments_t *a)
     fflush(stdout);
     int sig;
     while (sigwait(&signals, &sig) == 0 && sig == SIGHUP) {
-        if (kmy_daemon_reload(d, &ctx) == KMY_OK)
+        if (!cfg->public_door.tls_cert[0])
+            kmy_log(KMY_LOG_INFO, "kamiyod",
+                    "SIGHUP: no certificate is configured, nothing to read again");
+        else if (kmy_daemon_reload(d, &ctx) == KMY_OK)
             kmy_log(KMY_LOG_INFO, "kamiyod",
                     "certificate read again on SIGHUP; new connections get it");
         else
