@@ -76,7 +76,8 @@ def queries_and_batches_are_paid_to_the_nano_usd():
 
 def slow_readers_have_gaps_and_the_others_none():
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
-        f.write("agents: 10\nmarket: {feeds: 16, ticks_per_s: 400}\nmix:\n- {kind: stream, share: 8}\n"
+        # more ticks than the daemon's log holds (4,352), or "drop" has nothing to skip
+        f.write("agents: 10\nmarket: {feeds: 16, ticks_per_s: 2000}\nmix:\n- {kind: stream, share: 8}\n"
                 "- {kind: stream, feeds: 16, slow: true, read_bytes_per_s: 2000}\n"
                 "- {kind: stream, feeds: 16, slow: true, read_bytes_per_s: 0, slow_reader: drop}\n")
         f.flush()
