@@ -590,7 +590,6 @@ async def test_half_open_says_nothing_more_and_does_not_close():
         _, reader, writer = await raw_upgrade(sim.binance, "/ws/btcusdt@trade")
         await asyncio.wait_for(reader.read(100), 3)
         sim.trouble("halfopen")
-        await asyncio.sleep(0.1)
         with contextlib.suppress(asyncio.TimeoutError):
             while await asyncio.wait_for(reader.read(65536), 0.4):
                 pass
