@@ -29,7 +29,7 @@ static void wire_seen(struct io_uring *ring, struct io_uring_cqe *cqe);
 #define io_uring_submit_and_wait wire_wait
 #define io_uring_peek_cqe        wire_peek
 #define io_uring_cqe_seen        wire_seen
-#include "engine/egress.c"
+#include "engine/egress.c" /* the one file of egress that talks to the ring */
 
 enum { CONNS = 6, FEEDS = 3, SUBS = CONNS * FEEDS, PRICE = 1000, WIRE_MAX = 4 << 20 };
 
