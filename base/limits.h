@@ -4,10 +4,12 @@
 
 #define KMY_FEEDS_MAX           4096 /* feeds in one catalog */
 #define KMY_FEED_NAME_BYTES_MAX 64   /* with its terminator; canonical names and aliases */
-#define KMY_SHARDS_MAX          64
-#define KMY_ACCOUNT_BYTES_MAX   128  /* CAIP-10, with its terminator */
-#define KMY_JTI_BYTES_MAX       40   /* token id, with its terminator */
-#define KMY_TOKEN_BYTES_MAX     1024 /* a JWT as it stands in a header */
+#define KMY_PATTERNS_MAX                                                                           \
+    16 /* names with a star in one request: 16 x 4,096 names of some 16 bytes are 1 ms */
+#define KMY_SHARDS_MAX        64
+#define KMY_ACCOUNT_BYTES_MAX 128  /* CAIP-10, with its terminator */
+#define KMY_JTI_BYTES_MAX     40   /* token id, with its terminator */
+#define KMY_TOKEN_BYTES_MAX   1024 /* a JWT as it stands in a header */
 
 #define KMY_UPSTREAM_FRAME_BYTES_MAX                                                               \
     (1 << 20) /* one whole upstream message; Binance's largest seen is 64 KiB */

@@ -123,7 +123,7 @@ bool kmy_egress_bytes(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t l
         live = kmy_out_count(c);
     }
     /* One frame above the limit is allowed when nothing else waits: an acknowledgement of many feeds is longer. */
-    if (live > 0 && live + len > limit) {
+    if (live > 0 && live + len > limit && !c->answering) {
         KMY_COUNT(s->metrics, connection_slow_total, 1);
         kmy_conn_kill(s, c);
         return false;

@@ -125,6 +125,7 @@ typedef struct kmy_conn {
     bool echo : 1;
     bool head_request : 1;
     bool continued : 1; /* 100 Continue was sent for the present request */
+    bool answering : 1; /* what is queued now belongs to one answer, whatever its length */
     bool answered : 1;  /* the operator's answer is in shard->answer: the parked request takes it */
     uint32_t account;   /* slot */
     uint32_t waiter_next;    /* in the account's list of parked connections; in the free list */

@@ -7,6 +7,7 @@
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/routes.h"
+#include "engine/selection.h"
 #include "engine/shard.h"
 #include "engine/subs.h"
 
@@ -237,13 +238,21 @@ typedef struct subscribe_options {
     kmy_json_token_t from;
 } subscribe_options_t;
 
-/* Walks the array of feed names; NULL in *bad: all known.  Writes catalog indices into out. */
-static kmy_err_t read_feeds(kmy_shard_t *s, kmy_json_token_t array, uint32_t *out, uint32_t max,
-                            uint32_t *count, kmy_errctx_t *ctx)
+/* A subscribe message that was read and can be done. */
+typedef struct subscribe {
+    subscribe_options_t o;
+    kmy_json_token_t feeds;
+    kmy_selection_t sel;
+    kmy_resume_t resume[KMY_FEEDS_MAX]; /* by feed; of the selected ones only */
+} subscribe_t;
+
+/* The array of feed names and patterns, taken whole or not at all. */
+static kmy_err_t read_feeds(kmy_shard_t *s, kmy_json_token_t array, uint32_t max,
+                            kmy_selection_t *sel, kmy_errctx_t *ctx)
 {
     kmy_json_t js;
     kmy_json_init(&js, array.text, array.len);
-    *count = 0;
+    kmy_selection_init(sel, s->catalog, max);
     if (array.type != KMY_JSON_ARRAY || kmy_json_next(&js).type != KMY_JSON_ARRAY)
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of feed names");
     for (kmy_json_token_t t = kmy_json_next(&js); t.type != KMY_JSON_ARRAY_END;
@@ -252,21 +261,14 @@ static kmy_err_t read_feeds(kmy_shard_t *s, kmy_json_token_t array, uint32_t *ou
         size_t len;
         if (t.type != KMY_JSON_STRING)
             return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of feed names");
-        if (*count == max)
-            return KMY_FAIL(ctx, KMY_FULL, "more than %u feeds on one connection", max);
         if (!kmy_json_unescape(t, name, sizeof name, &len))
             return KMY_FAIL(ctx, KMY_UNKNOWN_FEED, "a feed name above %d bytes is no feed of ours",
                             KMY_FEED_NAME_BYTES_MAX - 1);
-        const kmy_feed_t *feed = kmy_catalog_find(s->catalog, name, len);
-        if (!feed) {
-            const kmy_feed_t *near = kmy_catalog_closest(s->catalog, name, len);
-            return KMY_FAIL(ctx, KMY_UNKNOWN_FEED,
-                            "unknown feed %s%s%s; GET /v1/feeds lists them all", name,
-                            near ? ", closest is " : "", near ? near->name : "");
-        }
-        out[(*count)++] = feed->idx;
+        kmy_err_t err = kmy_selection_add(sel, name, len, ctx);
+        if (err != KMY_OK)
+            return err;
     }
-    return *count > 0 ? KMY_OK : KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" is empty");
+    return sel->count > 0 ? KMY_OK : KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" is empty");
 }
 
 static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_errctx_t *ctx)
@@ -303,10 +305,31 @@ static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_e
 }
 
 /* "<epoch>:<offset>" -> where to go on.  The epoch must be ours, else the stream is live behind a gap. */
-static kmy_err_t read_resume(kmy_shard_t *s, kmy_json_token_t from, uint32_t feed_idx,
+static kmy_err_t read_position(kmy_shard_t *s, kmy_json_token_t value, const kmy_feed_t *feed,
+                               kmy_resume_t *resume, kmy_errctx_t *ctx)
+{
+    char text[64];
+    size_t len = 0;
+    char *colon = NULL;
+    if (value.type == KMY_JSON_STRING && kmy_json_unescape(value, text, sizeof text, &len))
+        colon = memchr(text, ':', len);
+    if (!colon || !kmy_u64_parse(colon + 1, len - (size_t)(colon + 1 - text), &resume->offset))
+        return KMY_FAIL(
+            ctx, KMY_BAD_INPUT,
+            "\"from\" of %s must be \"<epoch>:<offset>\" as a subscribed or tick frame gave it",
+            feed->name);
+    *colon = 0;
+    resume->given = true;
+    resume->same_epoch = strcmp(text, s->o.epoch) == 0;
+    return KMY_OK;
+}
+
+/* `from` into resume[feed] of each selected feed.  One walk, whatever their number: both lists are the client's. */
+static kmy_err_t read_resume(kmy_shard_t *s, kmy_json_token_t from, const kmy_selection_t *sel,
                              kmy_resume_t *resume, kmy_errctx_t *ctx)
 {
-    resume->given = false;
+    for (uint32_t i = 0; i < sel->count; i++)
+        resume[sel->feed[i]].given = false;
     if (from.type != KMY_JSON_OBJECT)
         return KMY_OK;
     kmy_json_t js;
@@ -316,29 +339,17 @@ static kmy_err_t read_resume(kmy_shard_t *s, kmy_json_token_t from, uint32_t fee
          key = kmy_json_next(&js)) {
         kmy_json_token_t value = kmy_json_next(&js);
         char name[KMY_FEED_NAME_BYTES_MAX];
-        char text[64];
         size_t len;
         if (!kmy_json_unescape(key, name, sizeof name, &len))
             return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"from\" names a feed that is none");
         const kmy_feed_t *feed = kmy_catalog_find(s->catalog, name, len);
-        if (!feed || feed->idx != feed_idx) {
-            if (!kmy_json_skip(&js, value))
-                break;
-            continue;
+        if (feed && kmy_selection_has(sel, feed->idx)) {
+            kmy_err_t err = read_position(s, value, feed, &resume[feed->idx], ctx);
+            if (err != KMY_OK)
+                return err;
+        } else if (!kmy_json_skip(&js, value)) {
+            break;
         }
-        size_t text_len = 0;
-        char *colon = NULL;
-        if (value.type == KMY_JSON_STRING && kmy_json_unescape(value, text, sizeof text, &text_len))
-            colon = memchr(text, ':', text_len);
-        if (!colon ||
-            !kmy_u64_parse(colon + 1, text_len - (size_t)(colon + 1 - text), &resume->offset))
-            return KMY_FAIL(
-                ctx, KMY_BAD_INPUT,
-                "\"from\" of %s must be \"<epoch>:<offset>\" as a subscribed or tick frame gave it",
-                feed->name);
-        *colon = 0;
-        resume->given = true;
-        resume->same_epoch = strcmp(text, s->o.epoch) == 0;
     }
     return KMY_OK;
 }
@@ -361,82 +372,128 @@ static void put_subscribed(kmy_shard_t *s, kmy_buf_t *b, const kmy_sub_t *sub,
     kmy_buf_str(b, ",\"plan\":\"metered\"}");
 }
 
-static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
-                         kmy_json_token_t feeds, kmy_json_field_t *options)
+/* The names of a list, one after the other, as they were sent. */
+typedef struct names {
+    kmy_json_t js;
+    kmy_json_token_t name;
+    uint32_t next;
+} names_t;
+
+static names_t names_of(kmy_json_token_t feeds)
 {
-    kmy_errctx_t ctx = { 0 };
-    subscribe_options_t o;
-    static _Thread_local uint32_t idx[KMY_FEEDS_MAX];
-    static _Thread_local kmy_resume_t resume[KMY_FEEDS_MAX];
-    uint32_t count = 0;
+    names_t n = { .next = 0 };
+    kmy_json_init(&n.js, feeds.text, feeds.len);
+    kmy_json_next(&n.js);
+    return n;
+}
+
+/* The idx-th; idx never falls. */
+static kmy_json_token_t name_at(names_t *n, uint32_t idx)
+{
+    for (; n->next <= idx; n->next++)
+        n->name = kmy_json_next(&n->js);
+    return n->name;
+}
+
+/* Feeds that are not live say so at once. */
+static bool tell_states(kmy_shard_t *s, kmy_conn_t *c, const kmy_selection_t *sel)
+{
+    for (uint32_t i = 0; i < sel->count; i++) {
+        uint32_t feed = sel->feed[i];
+        if (!kmy_feed_is_stale(s, feed))
+            continue;
+        kmy_buf_t b = begin(s, "status", NULL);
+        int64_t since = s->feeds[feed].last.recv_ns;
+        put_status(s, &b, feed, s->feeds[feed].last.offset ? "stale" : "unavailable",
+                   since ? since : s->now_wall_ns);
+        if (!finish(s, c, &b))
+            return false;
+    }
+    return true;
+}
+
+/* Can all of it be done?  Changes nothing. */
+static kmy_err_t check_subscribe(kmy_shard_t *s, const kmy_conn_t *c, kmy_json_token_t feeds,
+                                 kmy_json_field_t *options, subscribe_t *want, kmy_errctx_t *ctx)
+{
     uint32_t max = (uint32_t)s->config->limits.feeds_per_connection;
-    max = max < KMY_FEEDS_MAX ? max : KMY_FEEDS_MAX;
-    kmy_err_t err = read_options(options, &o, &ctx);
+    kmy_err_t err = read_options(options, &want->o, ctx);
     if (err == KMY_OK)
-        err = read_feeds(s, feeds, idx, max, &count, &ctx);
-    for (uint32_t i = 0; err == KMY_OK && i < count; i++)
-        err = read_resume(s, o.from, idx[i], &resume[i], &ctx);
-    if (err == KMY_OK) {
-        uint32_t fresh = kmy_subs_fresh(s, c, idx, count);
-        if (c->subs_count + fresh > max)
-            err = KMY_FAIL(&ctx, KMY_FULL, "more than %u feeds on one connection", max);
-        else if (s->subs_count + fresh > s->subs_max)
-            err = KMY_FAIL(&ctx, KMY_FULL, "no room for more subscriptions here; try again later");
-    }
-    if (err != KMY_OK) { /* all or nothing */
-        send_error(s, c, id, err, ctx.detail);
-        return;
-    }
-    if (o.slow_given)
-        c->slow_policy = o.slow_policy;
+        err = read_feeds(s, feeds, max, &want->sel, ctx);
+    if (err == KMY_OK)
+        err = read_resume(s, want->o.from, &want->sel, want->resume, ctx);
+    if (err != KMY_OK)
+        return err;
+    want->feeds = feeds;
+    uint32_t fresh = kmy_subs_fresh(s, c, want->sel.feed, want->sel.count);
+    if (c->subs_count + fresh > max)
+        err = KMY_FAIL(ctx, KMY_FULL, "more than %u feeds on one connection", max);
+    else if (s->subs_count + fresh > s->subs_max)
+        err = KMY_FAIL(ctx, KMY_FULL, "no room for more subscriptions here; try again later");
+    return err;
+}
+
+static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+                         const subscribe_t *want)
+{
+    if (want->o.slow_given)
+        c->slow_policy = want->o.slow_policy;
     /* The acknowledgement first: it tells the offset that the first tick follows, and own frames go ahead of ticks anyway. */
     kmy_buf_t b = begin(s, "subscribed", id);
     kmy_buf_str(&b, ",\"feeds\":[");
-    kmy_json_t names;
-    kmy_json_init(&names, feeds.text, feeds.len);
-    kmy_json_next(&names);
-    for (uint32_t i = 0; i < count; i++) {
-        kmy_json_token_t asked = kmy_json_next(&names);
-        uint32_t sub = kmy_subs_add(s, c, idx[i], o.encoding, o.snapshot, &resume[i]);
+    names_t names = names_of(want->feeds);
+    for (uint32_t i = 0; i < want->sel.count; i++) {
+        uint32_t feed = want->sel.feed[i];
+        uint32_t sub =
+            kmy_subs_add(s, c, feed, want->o.encoding, want->o.snapshot, &want->resume[feed]);
         if (sub == KMY_NONE) {
             send_error(s, c, id, KMY_FULL, "no room for more subscriptions here; try again later");
             return;
         }
-        put_subscribed(s, &b, &s->subs[sub], asked, i == 0);
+        put_subscribed(s, &b, &s->subs[sub], name_at(&names, want->sel.asked[i]), i == 0);
     }
     kmy_buf_str(&b, "]");
     if (!finish(s, c, &b))
         return;
-    for (uint32_t i = 0; i < count; i++) {
-        if (kmy_feed_is_stale(s, idx[i])) {
-            b = begin(s, "status", NULL);
-            int64_t since = s->feeds[idx[i]].last.recv_ns;
-            put_status(s, &b, idx[i], s->feeds[idx[i]].last.offset ? "stale" : "unavailable",
-                       since ? since : s->now_wall_ns);
-            if (!finish(s, c, &b))
-                return;
-        }
-    }
+    /* All of it answers one message, so it counts as one frame of which the reader may owe us the whole. */
+    c->answering = true;
+    tell_states(s, c, &want->sel);
+    c->answering = false;
+}
+
+static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+                         kmy_json_token_t feeds, kmy_json_field_t *options)
+{
+    static _Thread_local subscribe_t want;
+    kmy_errctx_t ctx = { 0 };
+    kmy_err_t err = check_subscribe(s, c, feeds, options, &want, &ctx);
+    if (err != KMY_OK) /* all or nothing */
+        send_error(s, c, id, err, ctx.detail);
+    else
+        do_subscribe(s, c, id, &want);
 }
 
 static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
                            kmy_json_token_t feeds)
 {
+    static _Thread_local kmy_selection_t sel;
     kmy_errctx_t ctx = { 0 };
-    static _Thread_local uint32_t idx[KMY_FEEDS_MAX];
-    uint32_t count = 0;
-    kmy_err_t err = read_feeds(s, feeds, idx, KMY_FEEDS_MAX, &count, &ctx);
+    kmy_err_t err = read_feeds(s, feeds, KMY_FEEDS_MAX, &sel, &ctx);
     if (err != KMY_OK) {
         send_error(s, c, id, err, ctx.detail);
         return;
     }
+    bool first = true;
     kmy_buf_t b = begin(s, "unsubscribed", id);
     kmy_buf_str(&b, ",\"feeds\":[");
-    for (uint32_t i = 0; i < count; i++) {
-        const kmy_feed_t *feed = &s->catalog->feeds[idx[i]];
-        kmy_subs_remove(s, c, idx[i]);
-        kmy_buf_str(&b, i ? "," : "");
+    for (uint32_t i = 0; i < sel.count; i++) {
+        if (sel.by_pattern[i] && kmy_subs_find(s, c, sel.feed[i]) == KMY_NONE)
+            continue; /* a pattern means those of its feeds that are there */
+        const kmy_feed_t *feed = &s->catalog->feeds[sel.feed[i]];
+        kmy_subs_remove(s, c, sel.feed[i]);
+        kmy_buf_str(&b, first ? "" : ",");
         kmy_buf_json_str(&b, feed->name, strlen(feed->name));
+        first = false;
     }
     kmy_buf_str(&b, "]");
     finish(s, c, &b);

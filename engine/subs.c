@@ -61,28 +61,29 @@ bool kmy_feed_is_stale(const kmy_shard_t *s, uint32_t feed)
            s->now_wall_ns - last->recv_ns > s->catalog->feeds[feed].stale_after_ns;
 }
 
-static kmy_sub_t *find(kmy_shard_t *s, const kmy_conn_t *c, uint32_t feed, uint32_t *idx,
-                       uint32_t *prev)
+uint32_t kmy_subs_find(const kmy_shard_t *s, const kmy_conn_t *c, uint32_t feed)
 {
-    *prev = KMY_NONE;
-    for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
-        if (s->subs[i].feed == feed) {
-            *idx = i;
-            return &s->subs[i];
+    const kmy_shard_feed_t *f = &s->feeds[feed];
+    if (f->subs_count < c->subs_count) { /* the shorter list: who takes all feeds asks often */
+        uint32_t conn = kmy_conn_idx(s, c);
+        for (uint32_t i = 0; i < f->subs_count; i++) {
+            if (s->subs[f->subs[i]].conn == conn)
+                return f->subs[i];
         }
-        *prev = i;
+        return KMY_NONE;
     }
-    return NULL;
+    uint32_t i = c->subs_head;
+    while (i != KMY_NONE && s->subs[i].feed != feed)
+        i = s->subs[i].next;
+    return i;
 }
 
-uint32_t kmy_subs_fresh(kmy_shard_t *s, const kmy_conn_t *c, const uint32_t *feeds, uint32_t count)
+uint32_t kmy_subs_fresh(const kmy_shard_t *s, const kmy_conn_t *c, const uint32_t *feeds,
+                        uint32_t count)
 {
     uint32_t fresh = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t idx;
-        uint32_t prev;
-        fresh += find(s, c, feeds[i], &idx, &prev) == NULL;
-    }
+    for (uint32_t i = 0; i < count; i++)
+        fresh += kmy_subs_find(s, c, feeds[i]) == KMY_NONE;
     return fresh;
 }
 
@@ -171,9 +172,8 @@ static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog
 uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t encoding, bool snapshot,
                       const kmy_resume_t *resume)
 {
-    uint32_t idx;
-    uint32_t prev;
-    if (find(s, c, feed, &idx, &prev))
+    uint32_t idx = kmy_subs_find(s, c, feed);
+    if (idx != KMY_NONE)
         return idx;
     idx = s->subs_free;
     if (idx != KMY_NONE)
@@ -228,15 +228,13 @@ static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
 
 void kmy_subs_remove(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed)
 {
-    uint32_t idx;
-    uint32_t prev;
-    kmy_sub_t *sub = find(s, c, feed, &idx, &prev);
-    if (!sub)
+    uint32_t *link = &c->subs_head;
+    while (*link != KMY_NONE && s->subs[*link].feed != feed)
+        link = &s->subs[*link].next;
+    uint32_t idx = *link;
+    if (idx == KMY_NONE)
         return;
-    if (prev == KMY_NONE)
-        c->subs_head = sub->next;
-    else
-        s->subs[prev].next = sub->next;
+    *link = s->subs[idx].next;
     release(s, c, idx);
 }
 

@@ -13,8 +13,11 @@ typedef struct kmy_resume {
 /* Subscribes c to a feed (again: changes nothing and returns the old one).  KMY_NONE: no room. */
 uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t encoding, bool snapshot,
                       const kmy_resume_t *resume);
+/* c's subscription to a feed; KMY_NONE: it has none.  Takes as long as the shorter of the feed's and the connection's list. */
+uint32_t kmy_subs_find(const kmy_shard_t *s, const kmy_conn_t *c, uint32_t feed);
 /* How many of these feeds c is not subscribed to yet. */
-uint32_t kmy_subs_fresh(kmy_shard_t *s, const kmy_conn_t *c, const uint32_t *feeds, uint32_t count);
+uint32_t kmy_subs_fresh(const kmy_shard_t *s, const kmy_conn_t *c, const uint32_t *feeds,
+                        uint32_t count);
 void kmy_subs_remove(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed);
 
 /* Puts a new tick into the feed's logs and its last values; the feed is noted as touched. */

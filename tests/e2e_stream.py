@@ -11,7 +11,7 @@ import sys
 import time
 from decimal import Decimal
 
-from harness import (BINARY, FEEDS, SECONDS, TEXT, TICK_USD, Closed, Daemon, Sim, Ws, ended, forge, run, until, ws_frame)
+from harness import (BINARY, EVERY_FEED, FEEDS, SECONDS, TEXT, TICK_USD, Closed, Daemon, Sim, Ws, ended, forge, run, until, ws_frame)
 
 BTC, SOL = FEEDS
 DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?\Z")
@@ -265,6 +265,42 @@ def unsubscribing_ends_the_feed_and_its_charge_and_leaves_the_others():
     w.at[BTC] = None
     w.close()
     d.settled(account, len(w.ticks) * TICK_USD)
+
+
+def patterns_mean_every_feed_that_matches_and_each_says_by_which():
+    d, _, token = _funded()
+    for feeds, want in ((["*"], {(f, "*") for f in EVERY_FEED}), (["*/USD"], {("BTC/USD", "*/USD"), ("SOL/USD", "*/USD")}),
+                        (["btc-*"], {(BTC, "btc-*"), ("BTC/USD", "btc-*")}), (["*@binance", "SOL*"], {(BTC, "*@binance"), (SOL, "*@binance"), ("SOL/USD", "SOL*")}),
+                        (["SOL/USD", "*/USD"], {("SOL/USD", None), ("BTC/USD", "*/USD")})):
+        w = d.ws(token)
+        got = w.subscribe(*feeds)["feeds"]
+        assert {(f["feed"], f.get("as")) for f in got} == want and len(got) == len(want), (feeds, got)
+        heard = set()
+        until(lambda: heard.add(w.count(1)[0]["feed"]) or heard == {f for f, _ in want}, text=f"ticks of {want}")
+        w.close()
+    w = d.ws(token)
+    for feeds, code in ((["tvl:*"], "unknown_feed"), ([BTC, "x*"], "unknown_feed"), (["*"] * 17, "limit_reached"), (["*" * 64], "unknown_feed")):
+        w.send({"op": "subscribe", "feeds": feeds})
+        assert w.next("error")["code"] == code, feeds
+    assert w.balance()["charged_ticks"] == 0
+    w.close()
+
+
+def unsubscribing_by_pattern_ends_those_that_match():
+    d, _, token = _funded()
+    w = d.ws(token)
+    w.subscribe(BTC, "SOL/USD", "BTC/USD")
+    w.send({"op": "unsubscribe", "feeds": ["*/USD"]})
+    assert sorted(w.next("unsubscribed")["feeds"]) == ["BTC/USD", "SOL/USD"]
+    assert {t["feed"] for t in w.count(20)} == {BTC}
+    w.send({"op": "unsubscribe", "feeds": ["SOL*"]})  # matches feeds, but none that is subscribed
+    assert w.next("unsubscribed")["feeds"] == []
+    w.send({"op": "unsubscribe", "feeds": ["tvl:*"]})
+    assert w.next("error")["code"] == "unknown_feed"
+    w.send({"op": "unsubscribe", "feeds": ["*"]})
+    assert w.next("unsubscribed")["feeds"] == [BTC]
+    until(lambda: d.metrics()["subscription_open"] == 0)
+    w.close()
 
 
 def a_quiet_stream_gets_heartbeats():
