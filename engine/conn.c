@@ -510,6 +510,7 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
 static void scan_ws(kmy_shard_t *s, kmy_conn_t *c)
 {
     const kmy_config_t *cfg = s->config;
+    uint64_t lag;
     if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
         kmy_stream_close(
             s, c, KMY_UNAUTHENTICATED,
@@ -522,8 +523,8 @@ static void scan_ws(kmy_shard_t *s, kmy_conn_t *c)
     else if (c->authenticated && c->subs_count == 0 &&
              s->now_ns - c->recv_ns > cfg->limits.idle_timeout_ns)
         kmy_stream_close(s, c, KMY_TIMEOUT, "nothing subscribed and nothing asked for too long");
-    else if (c->blocked_ns && c->slow_policy == KMY_SLOW_CLOSE && kmy_egress_lags(s, c))
-        kmy_stream_close(s, c, KMY_OVERRUN, "reader too slow");
+    else if (c->blocked_ns && c->slow_policy == KMY_SLOW_CLOSE && kmy_egress_lags(s, c, &lag))
+        kmy_stream_too_slow(s, c, lag);
     else if (c->authenticated && !c->blocked_ns &&
              s->now_ns - c->sent_ns > cfg->stream.heartbeat_ns)
         kmy_stream_heartbeat(s, c);

@@ -28,8 +28,11 @@ void kmy_egress_pend(kmy_shard_t *s, uint32_t idx)
 {
     kmy_sub_t *sub = &s->subs[idx];
     kmy_conn_t *c = kmy_conn_at(s, sub->conn);
-    if (!sub->pending)
+    if (!sub->pending) {
+        if (sub->pace_slots > 0 && kmy_pace_holds(s, idx))
+            return;
         kmy_egress_push_pending(s, c, idx);
+    }
     if (!c->paused && !c->starved)
         kmy_egress_mark(s, c);
 }

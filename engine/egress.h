@@ -35,8 +35,8 @@ bool kmy_egress_text(kmy_shard_t *s, kmy_conn_t *c, const kmy_buf_t *buf);
 void kmy_egress_flush(kmy_shard_t *s);
 /* The socket takes bytes again. */
 void kmy_egress_writable(kmy_shard_t *s, kmy_conn_t *c);
-/* Does a cursor of this blocked connection lag beyond the limits? */
-bool kmy_egress_lags(const kmy_shard_t *s, const kmy_conn_t *c);
+/* Does a cursor of this blocked connection lag beyond the limits?  Then *ticks is by how much. */
+bool kmy_egress_lags(const kmy_shard_t *s, const kmy_conn_t *c, uint64_t *ticks);
 
 /* Ciphertext of ours (handshake, alert) that goes out ahead of everything.  false: no memory, shut down. */
 bool kmy_egress_sealed(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t len);

@@ -60,32 +60,53 @@ static void skip_to(kmy_sub_t *sub, uint64_t offset, uint8_t reason)
     sub->cursor = offset;
 }
 
-static bool lags(const kmy_shard_t *s, const kmy_sub_t *sub, const kmy_feedlog_t *log)
+/* Behind by more than 1/part of the limits.  Who wants max_hz skips of its own will, and has at most one tick waiting. */
+static bool lags(const kmy_shard_t *s, const kmy_sub_t *sub, const kmy_feedlog_t *log, int part)
 {
-    if (sub->cursor >= log->next)
+    if (sub->cursor >= log->next || sub->pace_slots > 0)
         return false;
     uint64_t from = sub->cursor < log->first ? log->first : sub->cursor;
-    if (log->next - sub->cursor > (uint64_t)s->config->limits.lag_ticks)
+    if (log->next - sub->cursor > (uint64_t)(s->config->limits.lag_ticks / part))
         return true;
-    return s->now_ns - log->marks[from & (log->marks_cap - 1)].mono_ns > s->config->limits.lag_ns;
+    return s->now_ns - log->marks[from & (log->marks_cap - 1)].mono_ns >
+           s->config->limits.lag_ns / part;
 }
 
-bool kmy_egress_lags(const kmy_shard_t *s, const kmy_conn_t *c)
+bool kmy_egress_lags(const kmy_shard_t *s, const kmy_conn_t *c, uint64_t *ticks)
 {
     for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
         const kmy_sub_t *sub = &s->subs[i];
-        if (lags(s, sub, &s->feeds[sub->feed].log[sub->encoding]))
+        const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
+        if (lags(s, sub, log, 1)) {
+            *ticks = log->next - sub->cursor;
             return true;
+        }
     }
     return false;
+}
+
+/* Before the cursor is moved: the frame may have to wait for room or for money. */
+static void note_lag(const kmy_shard_t *s, kmy_conn_t *c, const kmy_sub_t *sub,
+                     const kmy_feedlog_t *log)
+{
+    if (!c->slow || c->slow_warned || !lags(s, sub, log, 2))
+        return;
+    uint64_t lag = log->next - sub->cursor;
+    c->slow_ticks = lag < UINT32_MAX ? (uint32_t)lag : UINT32_MAX;
+    c->slow_warned = true;
 }
 
 /* Makes the cursor point to a frame that exists, and applies the slow-reader policy to one that could not keep up. */
 static void settle_cursor(kmy_shard_t *s, const kmy_conn_t *c, kmy_sub_t *sub,
                           const kmy_feedlog_t *log)
 {
+    if (sub->pace_slots > 0) { /* the newest only; a jump of the offset and no gap */
+        if (sub->cursor + 1 < log->next)
+            sub->cursor = log->next - 1;
+        return;
+    }
     uint64_t before = sub->cursor;
-    if (c->slow && lags(s, sub, log)) {
+    if (c->slow && lags(s, sub, log, 1)) {
         if (c->slow_policy == KMY_SLOW_CONFLATE)
             skip_to(sub, log->next - 1, KMY_GAP_CONFLATED);
         else
@@ -105,6 +126,7 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
 {
     kmy_sub_t *sub = &s->subs[idx];
     const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
+    note_lag(s, c, sub, log);
     settle_cursor(s, c, sub, log);
     uint64_t waiting = log->next - sub->cursor;
     if (waiting == 0)
@@ -112,9 +134,16 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
     uint64_t paid = kmy_meter_affordable(&acc->lease, sub->price_nusd, waiting);
     if (paid == 0)
         return RUN_UNPAID;
-    if (g->count + 2 > KMY_CONN_SEGMENTS_MAX ||
-        g->bytes + KMY_GAP_BYTES_MAX + KMY_TICK_JSON_BYTES_MAX > g->budget)
+    if (g->count + 3 > KMY_CONN_SEGMENTS_MAX ||
+        g->bytes + KMY_WARNING_BYTES_MAX + KMY_GAP_BYTES_MAX + KMY_TICK_JSON_BYTES_MAX > g->budget)
         return RUN_MORE;
+    if (c->slow_ticks > 0) {
+        char text[KMY_WARNING_BYTES_MAX];
+        kmy_buf_t b = kmy_buf(text, sizeof text);
+        kmy_stream_slow_warning(&b, c->slow_ticks);
+        gather_own(s, g, &b);
+        c->slow_ticks = 0;
+    }
     if (sub->skipped) {
         char text[KMY_GAP_BYTES_MAX];
         kmy_buf_t b = kmy_buf(text, sizeof text);
@@ -135,6 +164,8 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
                                  .from = sub->cursor });
     kmy_meter_take_ticks(&acc->lease, sub->price_nusd, n);
     sub->cursor += n;
+    if (sub->pace_slots > 0)
+        kmy_pace_took(s, sub);
     if (n == waiting)
         return RUN_ALL;
     return n < paid ? RUN_MORE : RUN_UNPAID;

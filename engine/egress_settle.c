@@ -65,8 +65,10 @@ void kmy_egress_complete(kmy_shard_t *s, const kmy_send_t *send, int res)
         kmy_egress_block(s, c);
     } else {
         bool more = c->pending_head != KMY_NONE && !c->paused && !c->starved;
-        if (!more)
+        if (!more) {
             c->slow = false;
+            c->slow_warned = false;
+        }
         if (kmy_has_output(c) || more)
             kmy_egress_mark(s, c);
         if (!kmy_has_output(c))

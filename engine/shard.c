@@ -473,7 +473,8 @@ static void wait_for_work(kmy_shard_t *s)
 {
     kmy_wake_arm(s->wake);
     if (kmy_ring_head(s->ring) == s->ring_cursor && kmy_queue_count(s->tells) == 0) {
-        int64_t left_ns = s->housekeep_ns - s->now_ns;
+        int64_t pace_ns = kmy_pace_next_ns(&s->pace);
+        int64_t left_ns = (pace_ns < s->housekeep_ns ? pace_ns : s->housekeep_ns) - s->now_ns;
         struct __kernel_timespec ts = { 0, left_ns > 0 ? left_ns : 1 };
         struct io_uring_cqe *cqe;
         io_uring_submit_and_wait_timeout(&s->uring, &cqe, 1, &ts, NULL);
@@ -489,6 +490,7 @@ static void loop(kmy_shard_t *s)
         work += drain_tells(s);
         work += handle_completions(s);
         housekeep(s);
+        kmy_pace_turn(s);
         kmy_roster_turn(s);
         kmy_egress_flush(s);
         release_dying(s);
@@ -524,6 +526,7 @@ static void *run(void *arg)
     kmy_shard_t *s = arg;
     pin(s);
     read_clocks(s);
+    kmy_pace_init(&s->pace, s->now_ns);
     kmy_route_date(s);
     s->start_err = open_uring(s, &s->start_ctx);
     sem_post(s->started);

@@ -13,6 +13,7 @@
 #include "engine/feedlog.h"
 #include "engine/feeds.h"
 #include "engine/link.h"
+#include "engine/pace.h"
 #include "engine/tls.h"
 #include "engine/topology.h"
 #include "pay/meter.h"
@@ -113,10 +114,11 @@ typedef struct kmy_conn {
     bool dirty : 1;       /* in shard->dirty */
     bool parked : 1;      /* input waits for an answer of the keeper */
     bool authenticated : 1;
-    bool auth_waits : 1; /* a token was good, its account is being opened */
-    bool paused : 1;     /* out of balance: told, and waiting for money */
-    bool starved : 1;    /* waits for a lease */
-    bool slow : 1;       /* its socket refused bytes since it last had everything */
+    bool auth_waits : 1;  /* a token was good, its account is being opened */
+    bool paused : 1;      /* out of balance: told, and waiting for money */
+    bool starved : 1;     /* waits for a lease */
+    bool slow : 1;        /* its socket refused bytes since it last had everything */
+    bool slow_warned : 1; /* and was told how far behind it is, or is about to be */
     bool close_sent : 1;
     bool close_got : 1;   /* the peer's close frame came */
     bool peer_ended : 1;  /* the peer ended its side of the connection */
@@ -136,6 +138,7 @@ typedef struct kmy_conn {
     uint32_t pending_head; /* subscriptions with something to deliver */
     uint32_t pending_tail;
     uint32_t subs_count;
+    uint32_t slow_ticks; /* a slow_reader_warning of so many is due; 0: none */
     kmy_in_t *in;
     kmy_out_t *out;
     kmy_ws_in_t *ws;
@@ -154,21 +157,26 @@ typedef struct kmy_conn {
     uint64_t session[2];
 } kmy_conn_t;
 
-typedef struct kmy_sub {
+struct kmy_sub {
     uint64_t cursor; /* next offset to deliver */
     int64_t price_nusd;
     uint32_t conn;
     uint32_t feed;     /* idx in the catalog */
     uint32_t feed_pos; /* in the feed's dense list */
     uint32_t next;     /* in the connection's list; in the free list */
-    uint32_t pending_next;
+    uint32_t
+        pending_next; /* in the connection's pending list, or in the pace wheel: never in both */
+    uint32_t pace_prev;
+    uint32_t pace_slots; /* max_hz: at least so many slots between two ticks; 0: every tick */
+    uint64_t due_slot;   /* not before this slot */
     uint8_t encoding;
     bool pending : 1;
+    bool paced : 1; /* waits in the wheel */
     bool live : 1;
     bool skipped : 1; /* a hole begins at skipped_from: tell before the next tick */
     uint8_t skip_reason;
     uint64_t skipped_from;
-} kmy_sub_t;
+};
 
 typedef enum {
     KMY_ACCOUNT_FREE,
@@ -295,7 +303,7 @@ typedef struct kmy_cqe {
     uint32_t flags;
 } kmy_cqe_t;
 
-typedef struct kmy_shard {
+struct kmy_shard {
     kmy_shard_options_t o;
     const kmy_config_t *config;
     const kmy_catalog_t *catalog;
@@ -338,6 +346,7 @@ typedef struct kmy_shard {
     kmy_feedlog_limits_t log_limits;
     uint32_t *touched_feeds;
     uint32_t touched_feeds_count;
+    kmy_pace_t pace; /* subscriptions with max_hz that wait */
     uint64_t ring_cursor;
     uint64_t ring_lost;
 
@@ -379,7 +388,7 @@ typedef struct kmy_shard {
     sem_t *started;
     kmy_err_t start_err;
     kmy_errctx_t start_ctx;
-} kmy_shard_t;
+};
 
 typedef enum { KMY_PHASE_RUN, KMY_PHASE_DRAIN, KMY_PHASE_STOPPED } kmy_shard_phase_t;
 

@@ -95,6 +95,19 @@ void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc,
     finish(s, c, &b);
 }
 
+void kmy_stream_slow_warning(kmy_buf_t *b, uint64_t lag_ticks)
+{
+    kmy_buf_fmt(b, "{\"type\":\"slow_reader_warning\",\"lag_ticks\":%" PRIu64 "}", lag_ticks);
+}
+
+void kmy_stream_too_slow(kmy_shard_t *s, kmy_conn_t *c, uint64_t lag_ticks)
+{
+    kmy_buf_t b = kmy_buf(s->scratch, KMY_SCRATCH_BYTES);
+    kmy_stream_slow_warning(&b, lag_ticks);
+    if (c->slow_warned || kmy_egress_text(s, c, &b))
+        kmy_stream_close(s, c, KMY_OVERRUN, "reader too slow");
+}
+
 void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_t to,
                     uint8_t reason)
 {
@@ -231,10 +244,9 @@ void kmy_stream_revoked(kmy_shard_t *s, const char *jti, int64_t expires_s)
 /* --- operations ---------------------------------------------------------------------------- */
 
 typedef struct subscribe_options {
-    uint8_t encoding;
+    kmy_sub_options_t sub;
     uint8_t slow_policy;
     bool slow_given; /* else the connection keeps its policy */
-    bool snapshot;
     kmy_json_token_t from;
 } subscribe_options_t;
 
@@ -275,20 +287,26 @@ static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_e
 {
     enum { ENCODING, SNAPSHOT, MAX_HZ, SLOW, PLAN, FROM };
     static const char *const slow[] = { "conflate", "drop", "close" };
-    *o = (subscribe_options_t){ .snapshot = true, .from = f[FROM].token };
+    *o = (subscribe_options_t){ .sub.snapshot = true, .from = f[FROM].token };
     if (f[ENCODING].token.type != KMY_JSON_ERROR) {
         if (kmy_json_is(f[ENCODING].token, "flatbuffers"))
-            o->encoding = KMY_ENC_FLAT;
+            o->sub.encoding = KMY_ENC_FLAT;
         else if (!kmy_json_is(f[ENCODING].token, "json"))
             return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"encoding\" must be \"json\" or \"flatbuffers\"");
     }
     if (f[SNAPSHOT].token.type == KMY_JSON_FALSE)
-        o->snapshot = false;
+        o->sub.snapshot = false;
     else if (f[SNAPSHOT].token.type != KMY_JSON_TRUE && f[SNAPSHOT].token.type != KMY_JSON_ERROR)
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"snapshot\" must be true or false");
-    int64_t hz = 0;
-    if (f[MAX_HZ].token.type != KMY_JSON_ERROR && (!kmy_json_i64(f[MAX_HZ].token, &hz) || hz != 0))
-        return KMY_FAIL(ctx, KMY_UNSUPPORTED, "\"max_hz\" above 0 is not served yet; leave it out");
+    int64_t hz;
+    int expo;
+    kmy_json_token_t t = f[MAX_HZ].token;
+    if (t.type != KMY_JSON_ERROR &&
+        (t.type != KMY_JSON_NUMBER || kmy_dec_parse(t.text, t.len, &hz, &expo) != KMY_OK ||
+         !kmy_pace_slots(hz, expo, &o->sub.pace_slots)))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT,
+                        "\"max_hz\" must be a number from 1/%d to %d, or 0 for every tick",
+                        KMY_PACE_PERIOD_S_MAX, KMY_PACE_HZ_MAX);
     if (f[SLOW].token.type != KMY_JSON_ERROR) {
         o->slow_given = true;
         while (o->slow_policy < 3 && !kmy_json_is(f[SLOW].token, slow[o->slow_policy]))
@@ -444,8 +462,7 @@ static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
     names_t names = names_of(want->feeds);
     for (uint32_t i = 0; i < want->sel.count; i++) {
         uint32_t feed = want->sel.feed[i];
-        uint32_t sub =
-            kmy_subs_add(s, c, feed, want->o.encoding, want->o.snapshot, &want->resume[feed]);
+        uint32_t sub = kmy_subs_add(s, c, feed, &want->o.sub, &want->resume[feed]);
         if (sub == KMY_NONE) {
             send_error(s, c, id, KMY_FULL, "no room for more subscriptions here; try again later");
             return;

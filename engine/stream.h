@@ -17,6 +17,10 @@ void kmy_stream_unsubscribe_all(kmy_shard_t *s, kmy_conn_t *c);
 void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why);
 void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c);
 void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c);
+/* Once each time a reader falls behind by half of what makes it slow, or more. */
+void kmy_stream_slow_warning(kmy_buf_t *b, uint64_t lag_ticks);
+/* The policy is `close`: the warning, if it was not given yet, and close 4413. */
+void kmy_stream_too_slow(kmy_shard_t *s, kmy_conn_t *c, uint64_t lag_ticks);
 void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_t to,
                     uint8_t reason);
 void kmy_stream_goaway(kmy_shard_t *s, kmy_conn_t *c, const char *reason,

@@ -160,7 +160,7 @@ static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog
         sub->skip_reason = KMY_GAP_EPOCH;
     } else {
         sub->cursor = r->offset + 1;
-        if (sub->cursor < log->first) {
+        if (sub->cursor < log->first && sub->pace_slots == 0) {
             sub->skipped = true;
             sub->skipped_from = sub->cursor;
             sub->skip_reason = KMY_GAP_HISTORY;
@@ -169,7 +169,7 @@ static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog
     }
 }
 
-uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t encoding, bool snapshot,
+uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_sub_options_t *o,
                       const kmy_resume_t *resume)
 {
     uint32_t idx = kmy_subs_find(s, c, feed);
@@ -190,12 +190,14 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t enco
         .feed = feed,
         .next = c->subs_head,
         .pending_next = KMY_NONE,
-        .encoding = encoding,
+        .pace_prev = KMY_NONE,
+        .pace_slots = o->pace_slots,
+        .encoding = o->encoding,
     };
     if (f->subs_count == 0)
         f->told_stale = kmy_feed_is_stale(s, feed); /* the acknowledgement tells the state itself */
     bool listed = list_add(f, idx, &sub->feed_pos);
-    if (!listed || !use_log(s, f, feed, encoding)) {
+    if (!listed || !use_log(s, f, feed, o->encoding)) {
         if (listed)
             list_del(s, f, sub->feed_pos);
         sub->next = s->subs_free;
@@ -206,8 +208,8 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t enco
     c->subs_count++;
     s->subs_count++;
     KMY_GAUGE(s->metrics, subscription_open, s->subs_count);
-    place_cursor(s, sub, &f->log[encoding], snapshot, resume);
-    if (sub->cursor < f->log[encoding].next)
+    place_cursor(s, sub, &f->log[o->encoding], o->snapshot, resume);
+    if (sub->cursor < f->log[o->encoding].next)
         kmy_egress_pend(s, idx);
     return idx;
 }
@@ -217,6 +219,7 @@ static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
     kmy_sub_t *sub = &s->subs[idx];
     kmy_shard_feed_t *f = &s->feeds[sub->feed];
     kmy_egress_unpend(s, idx);
+    kmy_pace_remove(s, idx);
     list_del(s, f, sub->feed_pos);
     leave_log(s, &f->log[sub->encoding]);
     c->subs_count--;

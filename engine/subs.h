@@ -10,8 +10,14 @@ typedef struct kmy_resume {
     uint64_t offset; /* the last one the client holds */
 } kmy_resume_t;
 
+typedef struct kmy_sub_options {
+    uint8_t encoding;
+    bool snapshot;
+    uint32_t pace_slots; /* max_hz (pace.h); 0: every tick */
+} kmy_sub_options_t;
+
 /* Subscribes c to a feed (again: changes nothing and returns the old one).  KMY_NONE: no room. */
-uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, uint8_t encoding, bool snapshot,
+uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_sub_options_t *o,
                       const kmy_resume_t *resume);
 /* c's subscription to a feed; KMY_NONE: it has none.  Takes as long as the shorter of the feed's and the connection's list. */
 uint32_t kmy_subs_find(const kmy_shard_t *s, const kmy_conn_t *c, uint32_t feed);

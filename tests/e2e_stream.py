@@ -229,7 +229,7 @@ def an_unknown_feed_is_refused_with_the_closest_and_nothing_is_subscribed():
         w.send({"op": "subscribe", "feeds": feeds})
         assert w.next("error")["code"] in ("bad_request", "unknown_feed", "limit_reached"), feeds
     for more in ({"encoding": "xml"}, {"encoding": 1}, {"snapshot": 1}, {"slow_reader": "wait"}, {"slow_reader": 7}, {"plan": "gold"},
-                 {"max_hz": -1}, {"max_hz": "5"}, {"from": []}, {"from": {BTC: 5}}, {"from": {BTC: "nocolon"}}, {"from": {BTC: "e:-1"}},
+                 {"max_hz": -1}, {"max_hz": "5"}, {"max_hz": 1001}, {"max_hz": 1e-9}, {"max_hz": None}, {"max_hz": [1]}, {"from": []}, {"from": {BTC: 5}}, {"from": {BTC: "nocolon"}}, {"from": {BTC: "e:-1"}},
                  {"from": {BTC: "e:99999999999999999999999"}}):
         w.send({"op": "subscribe", "feeds": [BTC], **more})
         assert w.next("error")["code"] in ("bad_request", "unsupported"), more
@@ -486,6 +486,36 @@ def one_balance_over_many_connections_and_two_shards_is_spent_once():
                 w.close()
 
 
+# --- readers that want less ---------------------------------------------------------------------
+
+def max_hz_gets_the_newest_so_often_and_pays_for_that():
+    feeds = [{"name": BTC, "stale_after": "1s"}, {"name": SOL, "stale_after": "1s"}]
+    with Sim(400) as sim, Daemon(sim, feeds_list__is=feeds) as d:
+        every, paced = (d.ws(d.mint("local:" + name)) for name in ("every", "paced"))
+        every.subscribe(*FEEDS)
+        paced.paced = {BTC, SOL}
+        began = time.monotonic()
+        paced.subscribe(BTC, max_hz=10)
+        paced.subscribe(SOL, max_hz=2.5)
+        paced.count(25)
+        took = time.monotonic() - began
+        for feed, hz in ((BTC, 10), (SOL, 2.5)):
+            n = sum(t["feed"] == feed for t in paced.ticks)
+            assert 1 <= n <= took * hz + 1, (feed, n, took)
+        assert not paced.gaps, "what one did not want is no gap"
+        sim.trouble("stall", seconds=0)
+        every.next("status", 20, feed=BTC, state="stale")
+        every.quiet()
+        newest = every.at[BTC]
+        while paced.at[BTC] < newest:
+            paced.event()
+        assert every.at[BTC] == newest and len(every.ticks) > 2 * len(paced.ticks)
+        assert paced.balance()["charged_ticks"] == len(paced.ticks)
+        for w in (every, paced):
+            w.close()
+        d.settled("local:paced", len(paced.ticks) * TICK_USD)
+
+
 # --- readers that do not read -------------------------------------------------------------------
 
 def _stalled(d, token, policy, feeds=FEEDS):
@@ -514,11 +544,14 @@ def slow_readers_get_what_they_chose_and_nobody_else_notices():
             if policy == "close":
                 said, code = slow.last_words()
                 assert code == 4413 and said[-1]["code"] == "overrun", (said[-1], code)
+                assert any(e["type"] == "slow_reader_warning" for e in said)
             else:
                 while {g["feed"] for g in slow.gaps} != set(FEEDS):
                     slow.event()
                 assert {g["reason"] for g in slow.gaps} == {reason}, slow.gaps
                 slow.count(200)
+                warning = [e for e in slow.other if e["type"] == "slow_reader_warning"]
+                assert warning and warning[0]["lag_ticks"] > 0, (policy, slow.other, slow.gaps, "a reader is told that it is slow")
                 b = slow.balance()  # the client checked that ticks and gaps make a whole; the charge is for the ticks alone
                 assert b["charged_ticks"] == len(slow.ticks), (b, len(slow.ticks))
                 slow.close()

@@ -159,6 +159,10 @@ void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c
     (void)c;
     x.starved++;
 }
+void kmy_stream_slow_warning(kmy_buf_t *b, uint64_t lag_ticks)
+{
+    kmy_buf_fmt(b, "warning %llu", (unsigned long long)lag_ticks);
+}
 void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_t to,
                     uint8_t reason)
 {
@@ -189,6 +193,7 @@ static void begin(int64_t lease_nusd)
     assert_int_equal(x.catalog.feeds_count, FEEDS);
     assert_int_equal(kmy_catalog_assign(&x.catalog, ids, &ctx), KMY_OK);
     kmy_shard_t *s = &x.s;
+    kmy_pace_init(&s->pace, INT64_C(1795000000000000000));
     s->config = &x.cfg;
     s->catalog = &x.catalog;
     s->metrics = &x.metrics;
@@ -246,11 +251,16 @@ static void end(void)
     kmy_config_free(&x.cfg);
 }
 
-static void subscribe(uint32_t conn, uint32_t feed, uint8_t encoding)
+static void subscribe_paced(uint32_t conn, uint32_t feed, uint8_t encoding, uint32_t pace_slots)
 {
     kmy_resume_t none = { .given = false };
-    assert_int_not_equal(kmy_subs_add(&x.s, &x.s.conns[conn], feed, encoding, false, &none),
-                         KMY_NONE);
+    kmy_sub_options_t o = { .encoding = encoding, .pace_slots = pace_slots };
+    assert_int_not_equal(kmy_subs_add(&x.s, &x.s.conns[conn], feed, &o, &none), KMY_NONE);
+}
+
+static void subscribe(uint32_t conn, uint32_t feed, uint8_t encoding)
+{
+    subscribe_paced(conn, feed, encoding, 0);
 }
 
 static void tick(uint32_t feed)
@@ -297,7 +307,8 @@ static void until_nothing_waits(uint32_t conn)
 
 typedef struct client {
     uint64_t next[FEEDS]; /* 0: none came yet */
-    uint64_t frames, skipped, own;
+    uint64_t frames, skipped, own, warnings;
+    bool jumps; /* wants max_hz: offsets may jump without a gap */
     size_t cut; /* bytes of a last frame that is not whole */
 } client_t;
 
@@ -323,6 +334,9 @@ static void a_frame(client_t *k, uint8_t opcode, const uint8_t *at, size_t len)
         k->skipped += to - from + 1;
         k->next[feed] = to + 1;
         return;
+    } else if (strncmp(text, "warning ", 8) == 0) {
+        k->warnings++;
+        return;
     } else if (strcmp(text, "own") == 0) {
         k->own++;
         return;
@@ -339,7 +353,7 @@ static void a_frame(client_t *k, uint8_t opcode, const uint8_t *at, size_t len)
         if (!strstr(text, price)) /* another tick's bytes in it */
             fail_msg("tick %llu without its price %s: %s", from, price, text);
     }
-    if (k->next[feed] && from != k->next[feed])
+    if (k->next[feed] && (k->jumps ? from < k->next[feed] : from != k->next[feed]))
         fail_msg("feed %u: tick %llu where %llu was due", feed, from,
                  (unsigned long long)k->next[feed]);
     k->next[feed] = from + 1;
@@ -348,7 +362,8 @@ static void a_frame(client_t *k, uint8_t opcode, const uint8_t *at, size_t len)
 
 static client_t reassemble(uint32_t conn)
 {
-    client_t k = { .frames = 0 };
+    client_t k = { .jumps = x.s.conns[conn].subs_head != KMY_NONE &&
+                            x.s.subs[x.s.conns[conn].subs_head].pace_slots > 0 };
     const socket_t *so = &x.socket[conn];
     const kmy_ws_rules_t rules = { .server = false, .message_bytes_max = 65536 };
     for (size_t at = 0; at < so->len;) {
@@ -489,6 +504,8 @@ static void a_reader_too_slow_for_the_log_is_told_of_exactly_what_it_missed(void
         assert_true(slow.skipped > 0);
         assert_int_equal(slow.frames + slow.skipped, 1000);
         assert_int_equal(slow.next[0], 1001);
+        assert_int_equal(slow.warnings, 1);
+        assert_int_equal(quick.warnings, 0);
         assert_int_equal(x.s.conns[0].charged_ticks, slow.frames);
         assert_int_equal(lease()->spent_nusd, (int64_t)(slow.frames + 1000) * PRICE);
         end();
@@ -527,6 +544,83 @@ static void a_session_that_takes_none_of_our_own_frames_is_ended(void **state)
     end();
 }
 
+static void pass_slots(uint32_t slots)
+{
+    x.s.now_ns += (int64_t)slots << KMY_PACE_SHIFT;
+    kmy_pace_turn(&x.s);
+}
+
+static void max_hz_gets_the_newest_tick_at_its_time_and_pays_for_that_alone(void **state)
+{
+    (void)state;
+    static const uint32_t period[] = { 1, 10, 1023, 1024, 1025, 5000 };
+    for (size_t p = 0; p < sizeof period / sizeof period[0]; p++) {
+        begin(1000 * PRICE);
+        subscribe_paced(0, 0, KMY_ENC_JSON, period[p]);
+        subscribe(1, 0, KMY_ENC_JSON);
+        uint64_t due = 0;
+        for (int round = 0; round < 5; round++) {
+            for (int i = 0; i < 7;
+                 i++) { /* the first of a round goes at once only in the first round */
+                tick(0);
+                turn();
+            }
+            if (round == 0)
+                assert_int_equal(reassemble(0).next[0], 2);
+            pass_slots(period[p] - 1);
+            turn();
+            assert_int_equal(reassemble(0).frames, due + (round == 0));
+            pass_slots(1);
+            turn();
+            due = (uint64_t)round + 2;
+            client_t k = reassemble(0);
+            assert_int_equal(k.frames, due);
+            assert_int_equal(k.next[0], x.s.feeds[0].last.offset + 1); /* the newest */
+            assert_int_equal(k.skipped, 0);                            /* and no gap */
+        }
+        assert_int_equal(x.s.conns[0].charged_ticks, due);
+        assert_int_equal(x.s.conns[1].charged_ticks, 35);
+        assert_int_equal(lease()->spent_nusd, (int64_t)(due + 35) * PRICE);
+        assert_int_equal(x.s.pace.count, 0);
+        pass_slots(20000); /* nothing new: nothing comes */
+        turn();
+        assert_int_equal(reassemble(0).frames, due);
+        tick(0); /* its time is long over: at once */
+        turn();
+        assert_int_equal(reassemble(0).frames, due + 1);
+        end();
+    }
+}
+
+static void the_wheel_forgets_who_leaves_and_wakes_for_who_stays(void **state)
+{
+    (void)state;
+    begin(1000 * PRICE);
+    for (uint32_t c = 0; c < CONNS; c++)
+        subscribe_paced(c, 0, KMY_ENC_JSON, 100 + c % 2);
+    assert_int_equal(kmy_pace_next_ns(&x.s.pace), INT64_MAX);
+    tick(0);
+    turn();
+    int64_t began_ns = x.s.now_ns;
+    tick(0);
+    turn();
+    assert_int_equal(x.s.pace.count, CONNS);
+    int64_t next_ns = kmy_pace_next_ns(&x.s.pace);
+    assert_true(next_ns > began_ns + (INT64_C(99) << KMY_PACE_SHIFT));
+    assert_true(next_ns <= began_ns + (INT64_C(100) << KMY_PACE_SHIFT));
+    static const uint32_t leaves[] = { 2, 0, 5 };
+    for (uint32_t i = 0; i < 3; i++)
+        kmy_stream_unsubscribe_all(&x.s, &x.s.conns[leaves[i]]);
+    assert_int_equal(x.s.pace.count, CONNS - 3);
+    pass_slots(101);
+    turn();
+    for (uint32_t c = 0; c < CONNS; c++)
+        assert_int_equal(x.s.conns[c].charged_ticks, c == 2 || c == 0 || c == 5 ? 1 : 2);
+    assert_int_equal(x.s.pace.count, 0);
+    assert_int_equal(kmy_pace_next_ns(&x.s.pace), INT64_MAX);
+    end();
+}
+
 /* --- anything in any order --------------------------------------------------------------------------- */
 
 static void do_anything(void)
@@ -555,6 +649,7 @@ static void do_anything(void)
             tick((uint32_t)rnd(FEEDS));
     }
     x.s.now_ns += (int64_t)rnd(20000000);
+    kmy_pace_turn(&x.s);
 }
 
 static void whatever_happens_clients_get_whole_frames_and_pay_for_those(void **state)
@@ -569,7 +664,7 @@ static void whatever_happens_clients_get_whole_frames_and_pay_for_those(void **s
         for (uint32_t i = 0; i < CONNS; i++) {
             x.s.conns[i].slow_policy = (uint8_t)(i % 2 ? KMY_SLOW_DROP : KMY_SLOW_CONFLATE);
             for (uint32_t f = 0; f <= i % FEEDS; f++)
-                subscribe(i, f, (uint8_t)(i / 3));
+                subscribe_paced(i, f, (uint8_t)(i / 3), i == CONNS - 1 ? 40 : 0);
         }
         for (int step = 0; step < 4000; step++) {
             do_anything();
@@ -582,6 +677,7 @@ static void whatever_happens_clients_get_whole_frames_and_pay_for_those(void **s
         }
         x.s.accounts[0].lease.granted_nusd += INT64_C(1000000) * PRICE;
         x.s.accounts[0].lease.left_nusd += INT64_C(1000000) * PRICE;
+        pass_slots(40);
         for (uint32_t i = 0; i < CONNS; i++) {
             x.s.conns[i].starved = false;
             readable(i, UINT64_MAX);
@@ -595,7 +691,9 @@ static void whatever_happens_clients_get_whole_frames_and_pay_for_those(void **s
                 assert_int_equal(k.next[f], x.s.feeds[f].last.offset + 1);
                 due += x.s.feeds[f].last.offset;
             }
-            assert_int_equal(k.frames + k.skipped, due); /* each tick came or was told missing */
+            if (!k.jumps)
+                assert_int_equal(k.frames + k.skipped,
+                                 due); /* each tick came or was told missing */
         }
         assert_int_equal(x.killed, 0);
         end();
@@ -610,6 +708,8 @@ int main(void)
         cmocka_unit_test(a_reader_too_slow_for_the_log_is_told_of_exactly_what_it_missed),
         cmocka_unit_test(who_hangs_up_has_paid_for_what_was_taken_and_no_more),
         cmocka_unit_test(a_session_that_takes_none_of_our_own_frames_is_ended),
+        cmocka_unit_test(max_hz_gets_the_newest_tick_at_its_time_and_pays_for_that_alone),
+        cmocka_unit_test(the_wheel_forgets_who_leaves_and_wakes_for_who_stays),
         cmocka_unit_test(whatever_happens_clients_get_whole_frames_and_pay_for_those),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
