@@ -31,9 +31,15 @@
 #define KMY_TICK_JSON_BYTES_MAX 1152
 #define KMY_TICK_FLAT_BYTES_MAX 256
 
+/* One answer of the history reader, and what a connection that catches up holds of it: 128 ticks are 25 KiB of JSON, usually. */
+#define KMY_HISTORY_TICKS_MAX 128
+#define KMY_HISTORY_CHUNKS    16    /* asks of one shard that are under way at once; power of two */
+#define KMY_CATCHUP_BYTES_MAX 32768 /* of frames; the rest of a chunk is asked for again */
+
 #define KMY_RING_SLOTS_MAX  (1u << 24)
 #define KMY_QUEUE_SLOTS_MAX (1u << 20)
 
+_Static_assert(KMY_CATCHUP_BYTES_MAX >= 2 * KMY_TICK_JSON_BYTES_MAX, "some frames fit");
 _Static_assert(KMY_WS_FRAME_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX,
                "one size of assembly buffer serves both");
 _Static_assert(KMY_HTTP_HEAD_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX, "the same");

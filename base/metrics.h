@@ -29,9 +29,13 @@
     X(snapshot_tick_total, counter, "ticks written to the snapshot store")                         \
     X(snapshot_lost_total, counter, "ticks the snapshot writer was lapped by")                     \
     X(snapshot_flush_total, counter, "snapshot transactions")                                      \
+    X(history_ask_total, counter, "asks of shards for ticks older than their logs")                \
+    X(history_row_total, counter, "rows of history looked at for them")                            \
+    X(history_tick_total, counter, "ticks found for them")                                         \
     X(shard_tick_total, counter, "ticks seen by shards")                                           \
     X(shard_lost_total, counter, "ticks a shard was lapped by")                                    \
     X(delivered_tick_total, counter, "tick frames handed to sockets")                              \
+    X(repeated_tick_total, counter, "of them repeated free of charge to a session that went on")   \
     X(delivered_byte_total, counter, "bytes handed to sockets")                                    \
     X(conflated_tick_total, counter, "ticks skipped for slow readers, never charged")              \
     X(send_total, counter, "send operations submitted")                                            \

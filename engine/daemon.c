@@ -5,6 +5,7 @@
 #include "engine/catalog.h"
 #include "engine/doors.h"
 #include "engine/feeds.h"
+#include "engine/history.h"
 #include "engine/keeper.h"
 #include "engine/recorder.h"
 #include "engine/roster.h"
@@ -28,7 +29,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { METRICS_FIXED = 3, ADMIN_TOKEN_BYTES = 64, PATH_BYTES = KMY_CONFIG_TEXT_BYTES_MAX + 64 };
+enum { METRICS_FIXED = 4, ADMIN_TOKEN_BYTES = 64, PATH_BYTES = KMY_CONFIG_TEXT_BYTES_MAX + 64 };
 
 struct kmy_daemon {
     const kmy_config_t *config;
@@ -39,6 +40,7 @@ struct kmy_daemon {
     kmy_topology_t topology;
     kmy_keeper_t *keeper;
     kmy_recorder_t *recorder;
+    kmy_history_t *history;
     kmy_feeds_t
         *_Atomic feeds; /* the shards look at it for the operator's view; set when it runs */
     kmy_shard_t *shards[KMY_SHARDS_MAX];
@@ -58,7 +60,7 @@ struct kmy_daemon {
     kmy_roster_t *roster;
     kmy_tls_t *tls; /* NULL: the public door is plain */
     _Atomic uint32_t public_open;
-    kmy_metrics_t *metrics; /* feeds, recorder, keeper, then one per shard */
+    kmy_metrics_t *metrics; /* feeds, recorder, keeper, history, then one per shard */
     kmy_metrics_t *all_metrics[METRICS_FIXED + KMY_SHARDS_MAX];
     int64_t start_mono_ns;
 };
@@ -382,7 +384,10 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
         err = kmy_keeper_start(&d->keeper, d->ledger, &d->topology, d->all_metrics[2], ctx);
     if (err == KMY_OK)
         err = kmy_recorder_start(&d->recorder, d->snapshot, d->topology.ring, &d->catalog,
-                                 d->config, d->all_metrics[1], ctx);
+                                 d->config, &d->topology.recorded, d->all_metrics[1], ctx);
+    if (err == KMY_OK)
+        err = kmy_history_start(&d->history, d->snapshot, &d->catalog, &d->topology,
+                                d->all_metrics[3], ctx);
     if (err == KMY_OK)
         err = start_shards(d, options, cpu, cpus_count, ctx);
     if (err == KMY_OK)
@@ -429,6 +434,8 @@ void kmy_daemon_stop(kmy_daemon_t *d)
         kmy_shard_drain(d->shards[i]);
     for (uint32_t i = 0; i < d->shards_started; i++)
         kmy_shard_join(d->shards[i]);
+    if (d->history)
+        kmy_history_stop(d->history);
     if (d->feeds)
         kmy_feeds_stop(d->feeds);
     if (d->recorder)

@@ -1,4 +1,4 @@
-/* link: what shards and the keeper say to each other, over one pair of queues per shard (topology.c).
+/* link: what shards, the keeper, the recorder and the history reader say to each other (topology.c).
 
    dollar 5/7  in: pay/ledger (keeper)  out: pay/meter (shard), and back as reports
 
@@ -9,7 +9,11 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/tick.h"
+#include "base/wake.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum {
@@ -68,6 +72,43 @@ typedef struct kmy_tell {
     char text[KMY_ACCOUNT_BYTES_MAX];
     char detail[192];
 } kmy_tell_t;
+
+/* How far the recorder is: whoever waits for it arms `wake`, and is roused by the next flush. */
+typedef struct kmy_recorded {
+    _Atomic uint64_t seq; /* ticks of lower seq are in the store, or lost to it for good */
+    kmy_wake_t wake;
+} kmy_recorded_t;
+
+typedef enum {
+    KMY_HISTORY_OFFSETS = 1, /* ticks of one feed by offset, in one unbroken run */
+    KMY_HISTORY_SEQS,        /* ticks of a set of feeds in order of seq */
+    KMY_HISTORY_TIMES,       /* ticks of one feed by time of receipt; holes are passed over */
+} kmy_history_kind_t;
+
+/* An ask to the history reader, and its answer, in one piece of memory that belongs to who holds its index: the queues pass
+   indices into topology->history_chunks[shard].  The shard fills the upper half, the reader the lower. */
+typedef struct kmy_history_chunk {
+    uint32_t kind; /* kmy_history_kind_t */
+    uint32_t feed; /* idx in the catalog; OFFSETS and TIMES */
+    uint32_t conn; /* for whom: the shard's own words, not looked at by the reader */
+    uint32_t gen;
+    uint32_t sub;
+    uint32_t ask;
+    uint64_t from; /* first wanted: an offset, a seq, or ns of receipt */
+    uint64_t to;   /* last wanted, included */
+    uint64_t seq;  /* OFFSETS, TIMES: nothing wanted lies below this seq; 0: look it up */
+    uint64_t
+        recorded_seq; /* nothing wanted has this seq or a higher one: once the recorder is there, what is missing is missing
+                              for good */
+    uint64_t feeds[KMY_FEEDS_MAX / 64]; /* SEQS: which, by catalog idx */
+    uint32_t count_max;                 /* 1..KMY_HISTORY_TICKS_MAX */
+
+    uint32_t count; /* of ticks[] */
+    uint64_t
+        next; /* all wanted below it is in ticks[], or is not to be had; > `to`: this was all */
+    uint64_t next_seq;                       /* for `seq` of the ask that goes on */
+    kmy_tick_t ticks[KMY_HISTORY_TICKS_MAX]; /* mono_ns is 0: of another boot, perhaps */
+} kmy_history_chunk_t;
 
 _Static_assert(sizeof(kmy_ask_t) % 8 == 0 && sizeof(kmy_tell_t) % 8 == 0,
                "queue items are multiples of 8");

@@ -17,6 +17,7 @@ struct kmy_recorder {
     kmy_snapshot_t *store;
     kmy_ring_t *ring;
     const kmy_catalog_t *catalog;
+    kmy_recorded_t *recorded;
     kmy_metrics_t *metrics;
     size_t batch;
     int64_t flush_every_ns;
@@ -63,6 +64,10 @@ static size_t turn(kmy_recorder_t *r)
         KMY_COUNT(r->metrics, snapshot_lost_total, r->lost - lost);
     if (n > 0)
         flush(r, n);
+    if (n > 0 || r->lost != lost) { /* committed, or given up: who waits may look */
+        atomic_store_explicit(&r->recorded->seq, r->cursor, memory_order_release);
+        kmy_wake_signal(&r->recorded->wake);
+    }
     return n;
 }
 
@@ -86,7 +91,7 @@ static void *run(void *arg)
 
 kmy_err_t kmy_recorder_start(kmy_recorder_t **out, kmy_snapshot_t *store, kmy_ring_t *ring,
                              const kmy_catalog_t *catalog, const kmy_config_t *cfg,
-                             kmy_metrics_t *metrics, kmy_errctx_t *ctx)
+                             kmy_recorded_t *recorded, kmy_metrics_t *metrics, kmy_errctx_t *ctx)
 {
     kmy_recorder_t *r = calloc(1, sizeof *r);
     kmy_flat_t *flats = calloc(catalog->feeds_count + 1, sizeof *flats);
@@ -98,11 +103,13 @@ kmy_err_t kmy_recorder_start(kmy_recorder_t **out, kmy_snapshot_t *store, kmy_ri
     r->store = store;
     r->ring = ring;
     r->catalog = catalog;
+    r->recorded = recorded;
     r->metrics = metrics;
     r->flats = flats;
     r->batch = (size_t)cfg->snapshot.batch < BATCH_MAX ? (size_t)cfg->snapshot.batch : BATCH_MAX;
     r->flush_every_ns = cfg->snapshot.flush_every_ns;
     r->cursor = kmy_ring_head(ring);
+    atomic_store(&recorded->seq, r->cursor);
     atomic_init(&r->stop, false);
     for (uint32_t i = 0; i < catalog->feeds_count; i++)
         kmy_flat_init(&flats[i], KMY_FLAT_STORE, catalog->feeds[i].id, catalog->feeds[i].name);

@@ -12,10 +12,13 @@
      ring           feeds    shard*, recorder    config   is lapped and told how much it lost
      shard_keeper   shard*   keeper              1024     holds its writer up (which keeps the item and tries again)
      keeper_shard   keeper   shard*              1024     holds its writer up (the same)
+   shard_history  shard*   history             16       cannot be: a shard has 16 asks under way at most
+   history_shard  history  shard*              16       cannot be: an answer is one of those 16
 
    feeds     upstream sockets, parse, normalize, publish                      engine/feeds.c
    shard*    one per core: clients, encode once, meter, send                  engine/shard.c
    recorder  ring to the snapshot store, in batches                           engine/recorder.c
+   history   the snapshot store to shards: what is older than their logs      engine/history.c
    keeper    the ledger: all that must be on disk before it is answered       engine/keeper.c
 
    Recorder and keeper are two threads since a durable commit may take milliseconds, in which the ring would lap the snapshot store at full rate. */
@@ -61,27 +64,38 @@ static kmy_err_t make_ring(kmy_topology_t *t, size_t slots, const char *path, ui
     return KMY_OK;
 }
 
-static kmy_queue_t *make_queue(kmy_topology_t *t, size_t item_bytes)
+static kmy_queue_t *make_queue(kmy_topology_t *t, size_t slots, size_t item_bytes)
 {
-    void *mem = take(t, kmy_queue_bytes(LINK_SLOTS, item_bytes), -1);
-    return mem ? kmy_queue_init(mem, LINK_SLOTS, item_bytes) : NULL;
+    void *mem = take(t, kmy_queue_bytes(slots, item_bytes), -1);
+    return mem ? kmy_queue_init(mem, slots, item_bytes) : NULL;
+}
+
+/* The links of one shard. */
+static bool make_links(kmy_topology_t *t, uint32_t i)
+{
+    t->shard_keeper[i] = make_queue(t, LINK_SLOTS, sizeof(kmy_ask_t));
+    t->keeper_shard[i] = make_queue(t, LINK_SLOTS, sizeof(kmy_tell_t));
+    t->shard_history[i] = make_queue(t, KMY_HISTORY_CHUNKS, sizeof(uint64_t));
+    t->history_shard[i] = make_queue(t, KMY_HISTORY_CHUNKS, sizeof(uint64_t));
+    t->history_chunks[i] = take(t, KMY_HISTORY_CHUNKS * sizeof *t->history_chunks[i], -1);
+    return t->shard_keeper[i] && t->keeper_shard[i] && t->shard_history[i] && t->history_shard[i] &&
+           t->history_chunks[i] && kmy_wake_init(&t->shard_wake[i]);
 }
 
 kmy_err_t kmy_topology_make(kmy_topology_t *t, const kmy_config_t *cfg, uint32_t shards_count,
                             const char *ring_path, uint64_t first_seq, kmy_errctx_t *ctx)
 {
     memset(t, 0, sizeof *t);
-    t->keeper_wake.fd = -1;
+    t->keeper_wake.fd = t->history_wake.fd = t->recorded.wake.fd = -1;
     for (uint32_t i = 0; i < KMY_SHARDS_MAX; i++)
         t->shard_wake[i].fd = -1;
     t->shards_count = shards_count;
     kmy_err_t err = make_ring(t, (size_t)cfg->ring.slots, ring_path, first_seq, ctx);
-    bool ok = err == KMY_OK && kmy_wake_init(&t->keeper_wake);
-    for (uint32_t i = 0; ok && i < shards_count; i++) {
-        t->shard_keeper[i] = make_queue(t, sizeof(kmy_ask_t));
-        t->keeper_shard[i] = make_queue(t, sizeof(kmy_tell_t));
-        ok = t->shard_keeper[i] && t->keeper_shard[i] && kmy_wake_init(&t->shard_wake[i]);
-    }
+    atomic_init(&t->recorded.seq, first_seq);
+    bool ok = err == KMY_OK && kmy_wake_init(&t->keeper_wake) && kmy_wake_init(&t->history_wake) &&
+              kmy_wake_init(&t->recorded.wake);
+    for (uint32_t i = 0; ok && i < shards_count; i++)
+        ok = make_links(t, i);
     if (ok)
         return KMY_OK;
     if (err == KMY_OK)
@@ -100,5 +114,7 @@ void kmy_topology_free(kmy_topology_t *t)
     for (uint32_t i = 0; i < t->shards_count; i++)
         kmy_wake_fini(&t->shard_wake[i]);
     kmy_wake_fini(&t->keeper_wake);
+    kmy_wake_fini(&t->history_wake);
+    kmy_wake_fini(&t->recorded.wake);
     memset(t, 0, sizeof *t);
 }

@@ -10,14 +10,19 @@
 #include "ringbuf/ring.h"
 
 typedef struct kmy_topology {
-    kmy_ring_t *ring;                          /* feeds -> shards, recorder, same-host readers */
-    kmy_queue_t *shard_keeper[KMY_SHARDS_MAX]; /* asks */
-    kmy_queue_t *keeper_shard[KMY_SHARDS_MAX]; /* tells */
+    kmy_ring_t *ring;                           /* feeds -> shards, recorder, same-host readers */
+    kmy_queue_t *shard_keeper[KMY_SHARDS_MAX];  /* asks */
+    kmy_queue_t *keeper_shard[KMY_SHARDS_MAX];  /* tells */
+    kmy_queue_t *shard_history[KMY_SHARDS_MAX]; /* indices (u64) of history_chunks: asks */
+    kmy_queue_t *history_shard[KMY_SHARDS_MAX]; /* and back: answers */
+    kmy_history_chunk_t *history_chunks[KMY_SHARDS_MAX]; /* KMY_HISTORY_CHUNKS of each shard */
+    kmy_recorded_t recorded;
     kmy_wake_t shard_wake[KMY_SHARDS_MAX];
     kmy_wake_t keeper_wake;
+    kmy_wake_t history_wake;
     uint32_t shards_count;
-    void *mem[2 * KMY_SHARDS_MAX + 1]; /* owned: what the above lie in */
-    size_t mem_bytes[2 * KMY_SHARDS_MAX + 1];
+    void *mem[5 * KMY_SHARDS_MAX + 1]; /* owned: what the above lie in */
+    size_t mem_bytes[5 * KMY_SHARDS_MAX + 1];
     size_t mem_count;
 } kmy_topology_t;
 

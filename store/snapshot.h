@@ -128,6 +128,12 @@ typedef bool kmy_snapshot_feed_visit_t(void *arg, const char *name, size_t name_
                                        uint32_t feed_id);
 kmy_err_t kmy_snapshot_visit_feeds(kmy_snapshot_reader_t *r, kmy_snapshot_feed_visit_t *visit,
                                    void *arg, kmy_errctx_t *ctx);
+/* Where to begin reading history for a feed's tick of this offset: *seq is at or below that tick's, the nearest that hindex
+   knows (a minute of ticks of all feeds may lie between).  An offset older than all that is held gives the oldest place.  In the
+   oldest minute held, the tick of that seq may be gone already.  KMY_NOT_FOUND: no history of this feed at all.  Looks at the
+   feed's rows of hindex, one a minute, from the newest back. */
+kmy_err_t kmy_snapshot_seek_offset(kmy_snapshot_reader_t *r, uint32_t feed_id, uint64_t offset,
+                                   uint64_t *seq, kmy_errctx_t *ctx);
 /* First seq and offset of a feed at or after a minute, from hindex; KMY_NOT_FOUND: none.  In the
    oldest minute held, that seq may be gone already: visiting history from it starts at the oldest. */
 kmy_err_t kmy_snapshot_seek(kmy_snapshot_reader_t *r, uint32_t feed_id, uint32_t minute,

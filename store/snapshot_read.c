@@ -222,3 +222,50 @@ kmy_err_t kmy_snapshot_seek(kmy_snapshot_reader_t *r, uint32_t feed_id, uint32_t
         return err;
     return KMY_FAIL(ctx, KMY_NOT_FOUND, "no history of feed %u from that minute on", feed_id);
 }
+
+/* Of two rows of one feed the one with the larger offset has the larger seq too, so any row at or below the offset is a safe
+   place to begin, whatever the wall clock did between them; going back, the first such row is the nearest. */
+static int find_below(MDB_cursor *cursor, uint32_t feed_id, uint64_t offset, uint64_t *seq)
+{
+    uint8_t behind[8] = { 0 };
+    be32(behind, feed_id + 1);
+    MDB_val key = val(behind, sizeof behind);
+    MDB_val data;
+    uint64_t lowest = UINT64_MAX;
+    int rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
+    rc = mdb_cursor_get(cursor, &key, &data, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+    for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &data, MDB_PREV)) {
+        if (key.mv_size != 8 || data.mv_size != 16)
+            return MDB_CORRUPTED;
+        if (get_be32(key.mv_data) != feed_id)
+            break;
+        uint64_t first = get_be64((const uint8_t *)data.mv_data + 8);
+        if (first >= lowest)
+            continue;
+        lowest = first;
+        *seq = get_be64(data.mv_data);
+        if (first <= offset)
+            return 0;
+    }
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return rc;
+    return lowest == UINT64_MAX ? MDB_NOTFOUND : 0;
+}
+
+kmy_err_t kmy_snapshot_seek_offset(kmy_snapshot_reader_t *r, uint32_t feed_id, uint64_t offset,
+                                   uint64_t *seq, kmy_errctx_t *ctx)
+{
+    MDB_cursor *cursor;
+    int rc = begin_visit(r, DB_HINDEX, &cursor);
+    if (rc)
+        return kmy_kv_fail(ctx, rc, "reading the snapshot store");
+    uint64_t at = 0;
+    rc = find_below(cursor, feed_id, offset, &at);
+    kmy_err_t err = end_visit(r, cursor, rc, ctx);
+    if (err != KMY_OK)
+        return err;
+    if (rc == MDB_NOTFOUND)
+        return KMY_FAIL(ctx, KMY_NOT_FOUND, "no history of feed %u", feed_id);
+    *seq = at;
+    return KMY_OK;
+}

@@ -32,6 +32,7 @@ typedef struct rig {
     kmy_snapshot_t *store;
     void *mem;
     kmy_ring_t *ring;
+    kmy_recorded_t recorded;
     kmy_metrics_t metrics;
     kmy_recorder_t *recorder;
     kmy_errctx_t ctx;
@@ -68,8 +69,9 @@ static void begin(rig_t *r, uint64_t map_bytes, int64_t flush_every_ns)
     r->mem = aligned_alloc(4096, (kmy_ring_bytes(SLOTS) + 4095) / 4096 * 4096);
     assert_non_null(r->mem);
     r->ring = kmy_ring_init(r->mem, SLOTS, 1);
-    must(kmy_recorder_start(&r->recorder, r->store, r->ring, &r->catalog, &r->cfg, &r->metrics,
-                            &r->ctx),
+    assert_true(kmy_wake_init(&r->recorded.wake));
+    must(kmy_recorder_start(&r->recorder, r->store, r->ring, &r->catalog, &r->cfg, &r->recorded,
+                            &r->metrics, &r->ctx),
          r);
 }
 
@@ -87,6 +89,7 @@ static void end(rig_t *r)
     kmy_snapshot_close(r->store);
     kmy_catalog_free(&r->catalog);
     kmy_config_free(&r->cfg);
+    kmy_wake_fini(&r->recorded.wake);
     free(r->mem);
     snprintf(command, sizeof command, "rm -r %s", r->path);
     assert_int_equal(system(command), 0);
@@ -167,6 +170,7 @@ static void every_tick_is_stored_in_order_and_once(void **state)
     until_all_are_accounted_for(&r);
     assert_int_equal(LOST(&r), 0);
     stop(&r);
+    assert_int_equal(r.recorded.seq, r.published + 1); /* all of lower seq are there */
     seen_t s = history(&r);
     assert_int_equal(s.holes, 0);
     assert_int_equal(s.next - 1, r.published);

@@ -505,6 +505,37 @@ static void a_minute_leads_to_the_first_tick_of_a_feed(void **state)
     kmy_snapshot_reader_close(r);
 }
 
+static void an_offset_leads_to_a_place_at_or_below_it(void **state)
+{
+    (void)state;
+    kmy_snapshot_reader_t *r;
+    open_with(an_hour); /* flush_one: offset = 10 x seq */
+    flush_one(1, 2, T0, "v");
+    flush_one(2, 3, T0 + 60 * KMY_NS_PER_S, "v");
+    flush_one(1, 4, T0 + 180 * KMY_NS_PER_S, "v");
+    flush_one(1, 5, T0 - 120 * KMY_NS_PER_S, "v"); /* the clock stepped back two minutes and more */
+    flush_one(1, 6, T0 + 181 * KMY_NS_PER_S, "v");
+    flush_one(3, 7, T0 + 181 * KMY_NS_PER_S, "v");
+    assert_int_equal(kmy_snapshot_reader_share(&r, s, NULL), KMY_OK);
+    static const struct {
+        uint32_t feed;
+        uint64_t offset;
+        uint64_t seq; /* 0: no history */
+    } rows[] = {
+        { 1, 20, 2 }, { 1, 39, 2 },         { 1, 40, 4 }, { 1, 49, 4 },
+        { 1, 60, 4 }, { 1, UINT64_MAX, 4 }, { 1, 19, 2 }, /* older than all that is held: the oldest, though its minute is not the first */
+        { 1, 0, 2 },  { 2, 30, 3 },         { 2, 1, 3 },  { 3, 70, 7 },
+        { 3, 71, 7 }, { 4, 10, 0 },         { 0, 10, 0 }, { KMY_SNAPSHOT_FEED_ID_MAX, 1, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint64_t seq = 0;
+        kmy_err_t err = kmy_snapshot_seek_offset(r, rows[i].feed, rows[i].offset, &seq, NULL);
+        if (err != (rows[i].seq ? KMY_OK : KMY_NOT_FOUND) || seq != rows[i].seq)
+            fail_msg("row %zu: %d, seq %lu", i, err, (unsigned long)seq);
+    }
+    kmy_snapshot_reader_close(r);
+}
+
 static bool stop_at_once(void *arg, uint64_t seq, const void *value, size_t bytes)
 {
     (void)seq;
@@ -679,6 +710,7 @@ int main(void)
         TEST(the_newest_of_each_source_and_kind_is_last),
         TEST(a_seq_that_is_not_above_the_last_finds_its_place),
         TEST(a_minute_leads_to_the_first_tick_of_a_feed),
+        TEST(an_offset_leads_to_a_place_at_or_below_it),
         TEST(a_visitor_can_stop),
         TEST(old_ticks_and_their_index_go),
         TEST(history_stays_below_its_bytes_and_the_file_stops_growing),
