@@ -3,12 +3,14 @@
    A bare io_uring loop: no protocol, no money, no subscriptions.  It accepts TCP connections, waits for one line of hello on each, and sends every
    connection the same prebuilt frames: the daemon's JSON tick with its WebSocket header, offset and ts_recv patched once per tick.  Frames stand in
    one byte log, a connection is a position in it; each turn submits one MSG_DONTWAIT send for each connection with all that is due (so that it
-   coalesces under load as the daemon does) and one submission for all.  A full socket waits for POLLOUT.
+   coalesces under load as the daemon does) and one submission for all.  A full socket waits for POLLOUT.  A reader further behind than the lag
+   limit is set to the newest tick, as the daemon does with one that conflates; what it misses counts as lost.
 
-   A tick carries the time it was due, or the time the loop woke for it where that was within a millisecond: a timer's own lateness is
-   not delivery.  `kamiyo-load run SCENARIO --url raw://ADDR:PORT` is the client; bench/fanout runs both. */
+   --gather N makes ticks in bursts of N, so that a send carries N: what the daemon's cost at N ticks a send is held against.
+   `kamiyo-load run SCENARIO --url raw://ADDR:PORT` is the client; bench/fanout runs both. */
 #include "base/clock.h"
 #include "base/err.h"
+#include "bench/pace.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,15 +33,15 @@ enum {
     CQ_ENTRIES = 32768,
     SEND_BYTES_MAX = 65536, /* the daemon's limit of one send */
     LOG_BYTES = 64 << 20,   /* power of two; mapped twice in a row, so that any run is one piece */
-    TICKS_PER_TURN_MAX = 4096,
-    WOKE_LATE_NS = 1000000,
+    LAG_TICKS = 4096,       /* the daemon's limits.lag_ticks */
 };
 
 typedef enum { OP_ACCEPT, OP_HELLO, OP_SEND, OP_POLL } op_t;
 
 typedef struct conn {
-    int fd;      /* -1: closed */
-    uint64_t at; /* byte position in the log */
+    int fd;         /* -1: closed */
+    uint64_t at;    /* byte position in the log */
+    uint32_t asked; /* bytes of the send that is out */
     bool live, blocked;
     char hello[16];
 } conn_t;
@@ -49,8 +51,10 @@ static conn_t *conns;
 static uint32_t conns_count;
 static uint8_t *log_bytes;
 static uint64_t log_end;
+static uint64_t frame_bytes; /* all frames have one length; 0: none yet */
+static uint64_t lag_ticks = LAG_TICKS;
+static uint64_t skipped; /* ticks */
 static volatile sig_atomic_t stop;
-static uint64_t offset_next = 1;
 
 static void die(const char *what)
 {
@@ -99,24 +103,6 @@ static void map_log(void)
     log_bytes = at;
 }
 
-/* One frame of the daemon's shape; its length. */
-static size_t put_frame(uint8_t *out, uint64_t offset, int64_t recv_ns)
-{
-    char text[256];
-    int n = snprintf(text, sizeof text,
-                     "{\"type\":\"tick\",\"feed\":\"SOL/USDT@binance\",\"offset\":%lu,\"kind\":"
-                     "\"trade\",\"price\":\"100.1%lu\",\"size\":\"1.2345\",\"source\":\"binance\","
-                     "\"ts_event\":\"%ld\",\"ts_recv\":\"%ld\"}",
-                     (unsigned long)offset, (unsigned long)(offset % 9 + 1),
-                     (long)(recv_ns / 1000000 * 1000000), (long)recv_ns);
-    out[0] = 0x81;
-    out[1] = 126;
-    out[2] = (uint8_t)(n >> 8);
-    out[3] = (uint8_t)n;
-    memcpy(out + 4, text, (size_t)n);
-    return (size_t)n + 4;
-}
-
 /* --- sending ------------------------------------------------------------------------------- */
 
 static void drop(conn_t *c)
@@ -134,6 +120,19 @@ static void wait_writable(uint32_t idx)
     conns[idx].blocked = true;
 }
 
+/* Beyond the lag limit only the frame that was cut is finished; then it goes on with the newest. */
+static uint64_t bytes_due(conn_t *c)
+{
+    if (log_end - c->at <= lag_ticks * frame_bytes)
+        return log_end - c->at;
+    uint64_t cut = c->at % frame_bytes;
+    if (cut > 0)
+        return frame_bytes - cut;
+    skipped += (log_end - c->at) / frame_bytes - 1;
+    c->at = log_end - frame_bytes;
+    return frame_bytes;
+}
+
 static uint32_t prepare_sends(void)
 {
     uint32_t sends = 0;
@@ -141,11 +140,12 @@ static uint32_t prepare_sends(void)
         conn_t *c = &conns[i];
         if (!c->live || c->blocked || c->at == log_end)
             continue;
-        uint64_t n = log_end - c->at;
-        KMY_ASSERT(n < LOG_BYTES); /* else the reader was lapped: the run is worthless */
+        KMY_ASSERT(log_end - c->at < LOG_BYTES); /* the lag limit is far below */
+        uint64_t n = bytes_due(c);
+        c->asked = (uint32_t)(n < SEND_BYTES_MAX ? n : SEND_BYTES_MAX);
         struct io_uring_sqe *sqe = sqe_get(OP_SEND, i);
-        io_uring_prep_send(sqe, c->fd, log_bytes + (c->at & (LOG_BYTES - 1)),
-                           n < SEND_BYTES_MAX ? n : SEND_BYTES_MAX, MSG_DONTWAIT | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, c->fd, log_bytes + (c->at & (LOG_BYTES - 1)), c->asked,
+                           MSG_DONTWAIT | MSG_NOSIGNAL);
         tag(sqe, OP_SEND, i);
         sends++;
     }
@@ -157,7 +157,7 @@ static void sent(uint32_t idx, int res)
     conn_t *c = &conns[idx];
     if (res > 0) {
         c->at += (uint64_t)res;
-        if (c->at < log_end && res < SEND_BYTES_MAX)
+        if ((uint32_t)res < c->asked)
             wait_writable(idx);
     } else if (res == -EAGAIN || res == -EINTR) {
         wait_writable(idx);
@@ -242,33 +242,35 @@ static void flush(int listen_fd)
     }
 }
 
-/* Everything due by now goes into the log. */
-static void make_ticks(int64_t start_ns, int64_t wall_minus_mono, double period_ns, uint64_t *made)
+/* Everything due by now goes into the log, each in the frame of the daemon's shape. */
+static void make_ticks(pace_t *pace)
 {
-    int64_t now = kmy_mono_ns();
-    for (int i = 0; i < TICKS_PER_TURN_MAX; i++) {
-        int64_t due = start_ns + (int64_t)((double)*made * period_ns);
-        if (due > now)
-            return;
-        int64_t stamp = now - due < WOKE_LATE_NS ? now : due;
-        log_end += put_frame(log_bytes + (log_end & (LOG_BYTES - 1)), offset_next++,
-                             stamp + wall_minus_mono);
-        (*made)++;
+    int64_t now = pace_now_ns();
+    char text[PACE_TICK_BYTES_MAX];
+    size_t n;
+    for (int i = 0; i < PACE_PER_TURN_MAX && (n = pace_tick(pace, now, text)) > 0; i++) {
+        uint8_t *out = log_bytes + (log_end & (LOG_BYTES - 1));
+        out[0] = 0x81;
+        out[1] = 126;
+        out[2] = (uint8_t)(n >> 8);
+        out[3] = (uint8_t)n;
+        memcpy(out + 4, text, n);
+        KMY_ASSERT(frame_bytes == 0 || frame_bytes == n + 4);
+        frame_bytes = n + 4;
+        log_end += n + 4;
     }
 }
 
-static void run(int listen_fd, double rate)
+static void run(int listen_fd, double rate, uint64_t gather)
 {
-    double period_ns = 1e9 / rate;
-    int64_t start = kmy_mono_ns();
-    int64_t wall_minus_mono = kmy_wall_ns() - kmy_mono_ns();
-    uint64_t made = 0;
+    pace_t pace;
+    pace_begin(&pace, rate, gather);
     arm_accept(listen_fd);
     while (!stop) {
         bool more = false;
         for (uint32_t i = 0; i < conns_count && !more; i++)
             more = conns[i].live && !conns[i].blocked && conns[i].at < log_end;
-        int64_t wait = start + (int64_t)((double)made * period_ns) - kmy_mono_ns();
+        int64_t wait = pace_due_ns(&pace) - pace_now_ns();
         if (wait > 0 && !more) {
             struct __kernel_timespec ts = { wait / KMY_NS_PER_S, wait % KMY_NS_PER_S };
             struct io_uring_cqe *cqe;
@@ -277,7 +279,7 @@ static void run(int listen_fd, double rate)
             io_uring_submit_and_get_events(&ring);
         }
         drain(listen_fd);
-        make_ticks(start, wall_minus_mono, period_ns, &made);
+        make_ticks(&pace);
         flush(listen_fd);
     }
 }
@@ -316,22 +318,31 @@ static void open_ring(void)
 int main(int argc, char **argv)
 {
     double rate = 50;
+    uint64_t gather = 1;
     int core = -1;
     uint16_t port = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--rate") == 0 && i + 1 < argc) {
             rate = strtod(argv[++i], NULL);
+        } else if (strcmp(argv[i], "--gather") == 0 && i + 1 < argc) {
+            gather = strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--lag-ticks") == 0 && i + 1 < argc) {
+            lag_ticks = strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--core") == 0 && i + 1 < argc) {
             core = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
             port = (uint16_t)atoi(argv[++i]);
         } else {
-            fprintf(stderr, "usage: bench_ceiling [--rate TICKS_PER_S] [--core N] [--port N]\n");
+            fprintf(stderr,
+                    "usage: bench_ceiling [--rate TICKS_PER_S] [--gather N] [--lag-ticks N] "
+                    "[--core N] [--port N]\n");
             return 2;
         }
     }
     if (!(rate > 0 && rate <= 1e6))
         die("--rate must be above 0, at most 1000000");
+    if (gather < 1 || gather > PACE_PER_TURN_MAX || lag_ticks < 1 || lag_ticks > 65536)
+        die("--gather must be 1 to 4096, --lag-ticks 1 to 65536");
     if (core >= 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
@@ -350,6 +361,7 @@ int main(int argc, char **argv)
         die("no memory");
     map_log();
     open_ring();
-    run(listen_on(port), rate);
+    run(listen_on(port), rate, gather);
+    fprintf(stderr, "skipped %lu ticks of readers beyond the lag limit\n", (unsigned long)skipped);
     return 0;
 }

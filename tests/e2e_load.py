@@ -3,12 +3,17 @@
 
     e2e_load.py FOLDER_OF_PROGRAMS
 """
+import base64
+import hashlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 BIN = sys.argv[1]
 SMALL = ["--agents", "50", "--ramp", "0", "--duration", "1s", "--no-pin", "--quiet"]  # speed is nobody's business here
@@ -47,6 +52,56 @@ def binary_frames_are_judged_as_well():
     d = report("agents-1000", "--encoding", "flatbuffers")
     assert d["verdict"] == "pass" and d["delivered"] > 0, d
     assert report("agents-1000", "--encoding", "flatbuffers", "--inject-loss", "500", code=1)["lost"] > 0
+
+
+def frame(opcode, payload):
+    n = len(payload)
+    return bytes([0x80 | opcode, n]) + payload if n < 126 else bytes([0x80 | opcode, 126]) + n.to_bytes(2, "big") + payload
+
+
+def foreign(conn, nats, overlook):
+    """A WebSocket server of another make, to one client: a tick each 5 ms; it leaves out one offset if it is to."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += conn.recv(4096)
+    key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)[1]
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    conn.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+    if nats:
+        asked = conn.recv(4096)
+        text = bytes(b ^ asked[2 + i % 4] for i, b in enumerate(asked[6:]))
+        assert text.startswith(b"CONNECT {") and text.endswith(b"}\r\nSUB tick 1\r\n"), text
+        conn.sendall(frame(2, b"INFO {}\r\n") + frame(2, b"PING\r\n"))
+    offset = 1000
+    while True:
+        offset += 2 if overlook and offset == 1020 else 1
+        tick = json.dumps({"type": "tick", "feed": "SOL/USDT@binance", "offset": offset, "kind": "trade", "price": "100.11", "source": "binance",
+                           "ts_recv": str(time.time_ns())}, separators=(",", ":")).encode()
+        for part in (frame(2, b"MSG tick 1 %d\r\n" % len(tick) + tick + b"\r\nPING\r\n"),) if nats else (frame(1, tick),):
+            conn.sendall(part[:7])
+            conn.sendall(part[7:])
+        time.sleep(0.005)
+
+
+def other_servers_are_judged_by_the_same_books():
+    def serve(conn, *how):
+        try:
+            foreign(conn, *how)
+        except OSError:
+            pass  # the client is done
+
+    for scheme, overlook in (("plain", False), ("plain", True), ("nats", False), ("nats", True)):
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            def accept():
+                try:
+                    while True:
+                        threading.Thread(target=serve, args=(door.accept()[0], scheme == "nats", overlook), daemon=True).start()
+                except OSError:
+                    pass  # closed
+            threading.Thread(target=accept, daemon=True).start()
+            d = report("agents-1000", "--agents", "1", "--url", f"{scheme}://127.0.0.1:{door.getsockname()[1]}", code=1)  # below 1,000 delivered, at least
+            assert d["delivered"] > 50 and d["errors"] == 0, (scheme, d)
+            assert d["lost"] == overlook, (scheme, overlook, d)
 
 
 def after_a_storm_everybody_goes_on_where_it_was():
@@ -129,6 +184,7 @@ def a_daemon_that_runs_already_is_used():
 
 def main():
     for f in (a_thousand_agents_in_small_pass_and_are_counted_right, a_tick_that_was_overlooked_is_a_fail, binary_frames_are_judged_as_well,
+              other_servers_are_judged_by_the_same_books,
               after_a_storm_everybody_goes_on_where_it_was, queries_and_batches_are_paid_to_the_nano_usd,
               slow_readers_have_gaps_and_the_others_none, a_bar_that_is_not_met_is_a_fail, the_page_stands_alone,
               wrong_usage_is_exit_2_and_one_line, a_daemon_that_runs_already_is_used):

@@ -140,5 +140,7 @@ if(TARGET kamiyo-load AND TARGET kamiyod)
   add_test(NAME e2e_load COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e_load.py $<TARGET_FILE_DIR:kamiyo-load>)
   set_tests_properties(e2e_load PROPERTIES TIMEOUT 240 LABELS e2e)
   add_test(NAME bench_fanout_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/fanout --bin $<TARGET_FILE_DIR:kamiyo-load> --smoke)
-  set_tests_properties(bench_fanout_smoke PROPERTIES TIMEOUT 120 LABELS bench)
+  add_test(NAME bench_fanout_saturated_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/fanout --bin $<TARGET_FILE_DIR:kamiyo-load> --smoke
+           --saturated --peers kamiyo)
+  set_tests_properties(bench_fanout_smoke bench_fanout_saturated_smoke PROPERTIES TIMEOUT 120 LABELS bench)
 endif()

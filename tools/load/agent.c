@@ -184,6 +184,7 @@ static void dial(load_t *l, load_agent_t *a)
         l->reconnects++;
     a->conn_frames = 0;
     a->rest_len = 0;
+    a->nats_left = 0;
     a->state = LOAD_CONNECTING;
     for (uint32_t i = 0; i < a->subs_count; i++)
         a->subs[i].told = false;
@@ -276,10 +277,11 @@ static void shake(load_t *l, load_agent_t *a)
     char key[24];
     ws_key(l, a, key);
     int n = snprintf(head, sizeof head,
-                     "GET /v1/stream HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
+                     "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                     "Sec-WebSocket-Key: %.24s\r\nAuthorization: Bearer %s\r\n\r\n",
-                     l->authority, key, a->token);
+                     "Sec-WebSocket-Key: %.24s\r\n%s%s%s\r\n",
+                     l->path, l->authority, key, l->raw ? "" : "Authorization: Bearer ",
+                     l->raw ? "" : a->token, l->raw ? "" : "\r\n");
     if (!load_agent_send(l, a, head, (size_t)n))
         load_agent_over(l, a);
 }
@@ -331,7 +333,12 @@ static size_t read_101(load_t *l, load_agent_t *a, const uint8_t *data, size_t l
         load_agent_over(l, a);
         return 0;
     }
-    subscribe(l, a); /* the daemon authenticates by the header before it reads this */
+    if (l->dialect == LOAD_KAMIYO)
+        subscribe(l, a); /* the daemon authenticates by the header before it reads this */
+    else if (l->dialect == LOAD_NATS && !load_nats_subscribe(l, a))
+        load_agent_over(l, a);
+    else
+        load_agent_live(l, a);
     return n + 4;
 }
 
@@ -360,7 +367,7 @@ static void connected(load_t *l, load_agent_t *a)
         return;
     }
     watch(l, a, EPOLL_CTL_MOD, EPOLLIN);
-    if (l->raw) {
+    if (l->dialect == LOAD_RAW) {
         load_agent_live(l, a);
         if (!load_agent_send(l, a, "hello\n", 6))
             load_agent_over(l, a);
@@ -399,7 +406,8 @@ static size_t consume(load_t *l, load_agent_t *a, const uint8_t *data, size_t le
         if (used == 0 || a->fd < 0)
             return used;
     }
-    return used + load_frames(l, a, data + used, len - used);
+    return used +
+           (l->dialect == LOAD_NATS ? load_nats : load_frames)(l, a, data + used, len - used);
 }
 
 /* Keeps what is left for the next read. */

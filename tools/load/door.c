@@ -324,3 +324,34 @@ void load_door_audit(load_t *l, bool whole, int64_t consumed_before_nusd)
                  "the ledger consumed %" PRId64 " nano-USD, by our count %" PRId64 "..%" PRId64,
                  got, charged, charged + slack);
 }
+
+/* --- counters ------------------------------------------------------------------------------ */
+
+static bool counter(kmy_view_t page, const char *name, uint64_t *out)
+{
+    char line[64];
+    size_t n = (size_t)snprintf(line, sizeof line, "\nkamiyo_%s ", name);
+    const char *at = memmem(page.ptr, page.len, line, n);
+    if (!at)
+        return false;
+    *out = strtoull(at + n, NULL, 10); /* ends in the page: a line feed follows */
+    return true;
+}
+
+void load_door_count(load_t *l, int sign)
+{
+    door_t d = { .fd = -1 };
+    kmy_errctx_t ctx;
+    kmy_view_t page;
+    uint64_t sends;
+    uint64_t ticks;
+    if (!l->admin_token[0])
+        return;
+    if (door_open(&d, &l->admin_at, &ctx) == KMY_OK &&
+        get(&d, l, "/metrics", &page, &ctx) == KMY_OK && counter(page, "send_total", &sends) &&
+        counter(page, "delivered_tick_total", &ticks)) {
+        l->server_sends += (uint64_t)sign * sends;
+        l->server_ticks += (uint64_t)sign * ticks;
+    }
+    door_close(&d);
+}

@@ -16,6 +16,9 @@ kmy_err_t load_door_mint(load_t *l, kmy_errctx_t *ctx);
 /* Waits (at most 20 s) until the ledger's account says between charged and charged + slack for each of ours, summed; notes a miscount otherwise.
    whole: the ledger is ours alone, so that one total does; else account by account. */
 void load_door_audit(load_t *l, bool whole, int64_t consumed_before_nusd);
+/* Adds the daemon's counters of sends and delivered ticks to the two (subtracts them: sign -1).  Without an admin door, or if it does not answer in
+   time: nothing. */
+void load_door_count(load_t *l, int sign);
 /* What was consumed so far, by the ledger's total or by our accounts' sum; -1: not to be had. */
 int64_t load_door_consumed(load_t *l, bool whole);
 

@@ -368,16 +368,21 @@ static void on_control(load_t *l, load_agent_t *a, uint8_t opcode, const uint8_t
 
 /* --- frames -------------------------------------------------------------------------------- */
 
-static void message(load_t *l, load_agent_t *a, uint8_t opcode, const uint8_t *payload, size_t len)
+void load_text(load_t *l, load_agent_t *a, const char *text, size_t len)
 {
     static const char head[] = TICK_HEAD;
-    const char *text = (const char *)payload;
-    if (opcode == KMY_WS_BINARY)
-        flat(l, a, payload, len);
-    else if (len < sizeof head || memcmp(text, head, sizeof head - 1) != 0)
+    if (len < sizeof head || memcmp(text, head, sizeof head - 1) != 0)
         on_message(l, a, text, len);
     else if (!take_seen(l, a, text, len))
         judge_json(l, a, text, len);
+}
+
+static void message(load_t *l, load_agent_t *a, uint8_t opcode, const uint8_t *payload, size_t len)
+{
+    if (opcode == KMY_WS_BINARY)
+        flat(l, a, payload, len);
+    else
+        load_text(l, a, (const char *)payload, len);
 }
 
 /* Our server sends whole messages, never fragments: a fragment is a fault here. */

@@ -33,6 +33,14 @@ typedef struct load_feed {
     load_seen_t *seen[LOAD_ENCODINGS]; /* owned; made at the first tick */
 } load_feed_t;
 
+/* Whom the stream agents talk to.  All but the first serve benches: one feed of ticks shaped like ours, nothing asked, nothing paid. */
+typedef enum {
+    LOAD_KAMIYO,
+    LOAD_RAW, /* bare TCP: one line of hello, then WebSocket frames without a handshake (bench_ceiling) */
+    LOAD_PLAIN, /* any WebSocket server: a handshake, then a tick a text frame */
+    LOAD_NATS,  /* nats-server's WebSocket door: SUB tick */
+} load_dialect_t;
+
 /* One subscription of one agent. */
 typedef struct load_sub {
     uint64_t last; /* offset held; of a fresh one: told by "subscribed" */
@@ -69,9 +77,11 @@ typedef struct load_agent {
     uint32_t subs_count;
     uint32_t hint; /* subscription that had the last tick */
     uint32_t rest_len, rest_cap;
-    uint8_t *rest;        /* begin of a frame that is not whole; owned */
-    load_sub_t *subs;     /* by feed index, ascending; owned */
-    char *token;          /* owned, or shared with others where tokens were given */
+    uint8_t *rest;    /* begin of a frame that is not whole; owned */
+    load_sub_t *subs; /* by feed index, ascending; owned */
+    char *token;      /* owned, or shared with others where tokens were given */
+    uint64_t
+        nats_left; /* payload bytes of the present frame that have not come or are not used up */
     uint64_t conn_frames; /* ticks read on this connection */
     uint64_t frames;      /* ticks read */
     int64_t charged_nusd; /* by our own count: ticks and answers */
@@ -129,7 +139,9 @@ typedef struct load_timer {
 
 typedef struct load {
     load_scenario_t s;
-    bool raw; /* bare TCP frames: one line of hello, no WebSocket handshake, no money */
+    uint8_t dialect; /* load_dialect_t */
+    bool raw;        /* not our daemon: one feed, no subscription message, no money */
+    char path[128];  /* of the WebSocket handshake */
     struct sockaddr_in public_at, admin_at;
     char admin_token[128]; /* "": no admin door */
     char authority[64];    /* for Host: */
@@ -178,6 +190,8 @@ typedef struct load {
     load_second_t *timeline; /* LOAD_SECONDS_MAX, as address space */
     uint32_t seconds;
 
+    uint64_t server_sends,
+        server_ticks; /* by the daemon's counters, of the measured time and the settling before it */
     load_usage_t server_begin, server_measure, server_stop, server_end, server_last;
     load_usage_t self_measure, self_stop;
     int64_t server_rss_max;
@@ -212,6 +226,13 @@ uint64_t load_random(uint64_t *state);
 /* --- frames.c: what a stream agent reads --- */
 /* Judges the whole frames of data; returns the bytes used up.  The agent may be closed afterwards (fd -1). */
 size_t load_frames(load_t *l, load_agent_t *a, const uint8_t *data, size_t len);
+
+/* One text message: a tick, or anything else our daemon says. */
+void load_text(load_t *l, load_agent_t *a, const char *text, size_t len);
+
+/* --- nats.c: what an agent of nats-server reads; as load_frames --- */
+bool load_nats_subscribe(load_t *l, load_agent_t *a);
+size_t load_nats(load_t *l, load_agent_t *a, const uint8_t *data, size_t len);
 
 /* --- request.c: query, batch and top-up agents --- */
 void load_request_send(load_t *l, load_agent_t *a);

@@ -1,3 +1,4 @@
+#include "tools/load/door.h"
 #include "tools/load/fleet.h"
 #include "tools/load/load.h"
 
@@ -154,6 +155,7 @@ static void begin_end(load_t *l, int64_t second_ns)
     l->measured_delivered = l->delivered - l->measured_delivered;
     l->measured_answers = l->answers - l->measured_answers;
     close_second(l, l->now_ns - second_ns);
+    load_door_count(l, 1);
     l->measuring = false;
     l->ending = true;
     l->end_ns = l->now_ns + END_S * KMY_NS_PER_S;
@@ -206,8 +208,12 @@ static bool advance(load_t *l, int64_t second_ns, bool stop)
     }
     if (!l->measuring) {
         bool late = l->now_ns > l->ramped_ns + RAMP_SPARE_S * KMY_NS_PER_S;
-        if (l->measure_ns == 0 && (all_up(l) || late))
-            l->measure_ns = l->now_ns + l->s.settle_ns; /* planned */
+        if (l->measure_ns == 0 &&
+            (all_up(l) ||
+             late)) { /* planned; what the look at the counters holds up is over when it begins */
+            load_door_count(l, -1);
+            l->measure_ns = l->now_ns + l->s.settle_ns;
+        }
         if (l->measure_ns > 0 && l->now_ns >= l->measure_ns)
             begin_measure(l);
     } else if (l->now_ns >= l->stop_ns) {

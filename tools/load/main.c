@@ -30,7 +30,10 @@ static const char usage[] =
     "  --no-pin            leave the cores to the kernel\n"
     "  --keep              leave the daemon's temporary folder for a look\n"
     "against a daemon that runs already:\n"
-    "  --url URL           http://127.0.0.1:8402; raw://ADDR:PORT is a server without protocol "
+    "  --url URL           http://127.0.0.1:8402; other servers of one feed, for benches: "
+    "plain://ADDR:PORT/PATH\n"
+    "                      (WebSocket), nats://ADDR:PORT (nats-server's WebSocket), "
+    "raw://ADDR:PORT "
     "(bench_ceiling)\n"
     "  --admin ADDR:PORT   its operator's door, to mint tokens at; needs --admin-token or "
     "KAMIYO_ADMIN_TOKEN\n"
@@ -215,15 +218,32 @@ static kmy_err_t raise_limit(const load_t *l, kmy_errctx_t *ctx)
 
 static kmy_err_t read_url(const options_t *o, load_t *l, kmy_errctx_t *ctx)
 {
-    const char *sep = strstr(o->url, "://");
-    const char *at = sep ? sep + 3 : o->url;
-    l->raw = strncmp(o->url, "raw://", 6) == 0;
-    snprintf(l->authority, sizeof l->authority, "%.*s", (int)strcspn(at, "/"), at);
-    if ((sep && !l->raw && strncmp(o->url, "http://", 7) != 0 &&
-         strncmp(o->url, "ws://", 5) != 0) ||
-        !load_address_parse(l->authority, &l->public_at))
+    static const struct {
+        const char *scheme;
+        uint8_t dialect;
+    } known[] = { { "http://", LOAD_KAMIYO },
+                  { "ws://", LOAD_KAMIYO },
+                  { "raw://", LOAD_RAW },
+                  { "plain://", LOAD_PLAIN },
+                  { "nats://", LOAD_NATS } };
+    size_t i = 0;
+    while (i < sizeof known / sizeof known[0] &&
+           strncmp(o->url, known[i].scheme, strlen(known[i].scheme)) != 0)
+        i++;
+    bool schemed = i < sizeof known / sizeof known[0];
+    const char *at = o->url + (schemed ? strlen(known[i].scheme) : 0);
+    size_t host = strcspn(at, "/");
+    l->dialect = schemed ? known[i].dialect : LOAD_KAMIYO;
+    l->raw = l->dialect != LOAD_KAMIYO;
+    snprintf(l->authority, sizeof l->authority, "%.*s", (int)host, at);
+    if (!load_address_parse(l->authority, &l->public_at) || strlen(at + host) >= sizeof l->path)
         return KMY_FAIL(ctx, KMY_BAD_INPUT,
-                        "--url must be http://ADDR:PORT or raw://ADDR:PORT with an IPv4 address");
+                        "--url must be http://ADDR:PORT, or plain://, nats:// or raw:// with an "
+                        "IPv4 address and a port");
+    if (l->raw && at[host])
+        snprintf(l->path, sizeof l->path, "%s", at + host);
+    else if (l->raw)
+        snprintf(l->path, sizeof l->path, "/");
     if (l->raw)
         return KMY_OK;
     const char *secret = o->admin_token ? o->admin_token : getenv("KAMIYO_ADMIN_TOKEN");
@@ -303,6 +323,7 @@ static int run(const options_t *o)
     kmy_errctx_t ctx = { 0 };
     bool own = !o->url;
     kmy_err_t err = load_scenario_read(o->scenario, &l->s, &ctx);
+    snprintf(l->path, sizeof l->path, "/v1/stream");
     if (err == KMY_OK && o->url)
         err = read_url(o, l, &ctx);
     if (err != KMY_OK)

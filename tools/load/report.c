@@ -126,7 +126,7 @@ static void head_lines(const load_t *l, FILE *out)
             sysconf(_SC_NPROCESSORS_ONLN), u.release);
     fprintf(out, "  load     agents=%u  feeds=%u  ticks/s=%g each (%s)%s%s  groups=%u\n",
             l->s.agents, l->s.market_feeds, l->s.ticks_per_s, l->s.stream,
-            l->s.pyth ? " + pyth" : "", l->raw ? "  raw" : "", l->s.groups_count);
+            l->s.pyth ? " + pyth" : "", l->raw ? "  not kamiyod" : "", l->s.groups_count);
 }
 
 void load_report_text(const load_t *l, const load_verdict_t *v, FILE *out)
@@ -230,9 +230,11 @@ void load_report_json(const load_t *l, const load_verdict_t *v, FILE *out)
             v->pass ? "pass" : "fail", l->s.agents, l->delivered, l->lost, l->miscounted,
             ms(v->p50_ns), ms(v->p99_ns), ms(v->p999_ns), v->errors);
     fprintf(out,
-            ",\"server\":{\"cpu_s\":%.6f,\"rss_bytes\":%" PRId64 ",\"rss_max_bytes\":%" PRId64 "}",
+            ",\"server\":{\"cpu_s\":%.6f,\"rss_bytes\":%" PRId64 ",\"rss_max_bytes\":%" PRId64
+            ",\"ticks_per_send\":%.3f}",
             (double)(l->server_end.cpu_ns - l->server_begin.cpu_ns) / 1e9, l->server_stop.rss_bytes,
-            l->server_rss_max);
+            l->server_rss_max,
+            l->server_sends ? (double)l->server_ticks / (double)l->server_sends : 0);
     fprintf(out,
             ",\"answers\":%" PRIu64 ",\"measured\":{\"seconds\":%.3f,\"delivered\":%" PRIu64
             ",\"answers\":%" PRIu64
