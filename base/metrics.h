@@ -45,6 +45,13 @@
     X(connection_accept_total, counter, "connections accepted")                                    \
     X(connection_slow_total, counter, "connections cut for not reading")                           \
     X(connection_refused_total, counter, "connections refused by a limit")                         \
+    X(connection_evicted_total, counter,                                                           \
+      "connections without a token closed to make room for newer ones")                            \
+    X(limit_address_total, counter,                                                                \
+      "requests and streams refused: too many without a valid token from their address")           \
+    X(limit_account_total, counter, "requests refused: too many unpaid ones of their account")     \
+    X(limit_message_total, counter, "streams closed: too many messages, or too much before auth")  \
+    X(request_timeout_total, counter, "requests and messages that did not become whole in time")   \
     X(subscription_open, gauge, "feed subscriptions open now")                                     \
     X(http_request_total, counter, "HTTP requests answered")                                       \
     X(http_error_total, counter, "HTTP requests answered with 4xx or 5xx")                         \

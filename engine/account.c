@@ -130,6 +130,7 @@ void kmy_account_join(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
 {
     uint32_t idx = kmy_conn_idx(s, c);
     KMY_ASSERT(c->account == KMY_NONE);
+    kmy_conn_prove(s, c); /* leaves the list of strangers, whose links it shares */
     c->account = slot_of(s, acc);
     c->conns_prev = KMY_NONE;
     c->conns_next = acc->conns_head;

@@ -7,6 +7,7 @@
 #include "engine/roster.h"
 #include "engine/shard.h"
 #include "engine/subs.h"
+#include "engine/throttle.h"
 
 #include <inttypes.h>
 #include <openssl/crypto.h>
@@ -117,6 +118,8 @@ bool kmy_admin_sources(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     static const char *const states[KMY_UP_STATES] = { "idle", "dialing", "subscribing",
                                                        "live", "backoff", "misconfigured" };
     (void)body;
+    if (!kmy_throttle_free(s, c, req))
+        return true;
     kmy_feeds_source_t src[16];
     kmy_feeds_t *feeds = atomic_load(s->o.feeds);
     size_t n = feeds ? kmy_feeds_sources(feeds, src, 16) : 0;

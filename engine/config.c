@@ -593,6 +593,7 @@ void kmy_config_free(kmy_config_t *cfg)
     kmy_config_list_free(&cfg->binance.symbols);
     kmy_config_list_free(&cfg->binance.streams);
     kmy_config_list_free(&cfg->pyth.feeds);
+    kmy_config_list_free(&cfg->limits.trusted_proxies);
     for (size_t i = 0; i < cfg->feeds_count; i++) {
         kmy_config_list_free(&cfg->feeds[i].aliases);
         kmy_config_list_free(&cfg->feeds[i].sources);

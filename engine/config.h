@@ -73,6 +73,9 @@ typedef struct kmy_config {
             unpaid_grace_ns;
         int64_t lag_ticks, lag_ns;
         int64_t requests_per_min, requests_per_hour;
+        int64_t messages_per_s, messages_burst;
+        int64_t min_bytes_per_s;
+        kmy_config_list_t trusted_proxies;
     } limits;
     struct {
         int64_t slots; /* ticks in the shared ring, a power of two */

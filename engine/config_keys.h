@@ -29,14 +29,15 @@ typedef enum {
 /* What a text, or each item of a list, must look like. */
 typedef enum {
     KMY_SHAPE_ANY,
-    KMY_SHAPE_WORD,   /* one of the row's `words` */
-    KMY_SHAPE_LISTEN, /* IP address and port */
-    KMY_SHAPE_URL,    /* scheme among `words`, a host, no user info; may be empty if min is 0 */
-    KMY_SHAPE_SYMBOL, /* a venue's symbol: no blanks, no separators */
-    KMY_SHAPE_FEED,   /* a feed name or alias */
-    KMY_SHAPE_ENV,    /* name of an environment variable */
-    KMY_SHAPE_POWER2, /* an integer that is a power of two */
-    KMY_SHAPE_MS,     /* an integer of milliseconds; kept in ns */
+    KMY_SHAPE_WORD,    /* one of the row's `words` */
+    KMY_SHAPE_LISTEN,  /* IP address and port */
+    KMY_SHAPE_URL,     /* scheme among `words`, a host, no user info; may be empty if min is 0 */
+    KMY_SHAPE_SYMBOL,  /* a venue's symbol: no blanks, no separators */
+    KMY_SHAPE_FEED,    /* a feed name or alias */
+    KMY_SHAPE_ENV,     /* name of an environment variable */
+    KMY_SHAPE_POWER2,  /* an integer that is a power of two */
+    KMY_SHAPE_MS,      /* an integer of milliseconds; kept in ns */
+    KMY_SHAPE_NETWORK, /* an IP address, or a network such as 10.0.0.0/8 */
 } kmy_key_shape_t;
 
 typedef struct kmy_config_key {

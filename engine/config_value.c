@@ -3,6 +3,7 @@
 
 #include "base/decimal.h"
 #include "base/money.h"
+#include "engine/peer.h"
 #include "wire/utf8.h"
 
 #include <arpa/inet.h>
@@ -280,6 +281,17 @@ static const char *shape_fault(const kmy_config_key_t *key, const char *text, si
                 return "no such name: letters, digits and / - _ . : @ only";
         }
         return NULL;
+    case KMY_SHAPE_NETWORK: {
+        char copy[64];
+        kmy_network_t network;
+        if (len >= sizeof copy)
+            return "no address or network";
+        memcpy(copy, text, len);
+        copy[len] = 0;
+        return kmy_network_parse(copy, &network)
+                   ? NULL
+                   : "no address or network such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32";
+    }
     case KMY_SHAPE_ENV:
         for (size_t i = 0; i < len; i++) {
             if (!isalnum((unsigned char)text[i]) && text[i] != '_')

@@ -7,10 +7,12 @@
 #include "engine/input.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
+#include "engine/throttle.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -59,32 +61,86 @@ static void give_slot(kmy_shard_t *s, kmy_conn_t *c)
     s->conns_free = kmy_conn_idx(s, c);
 }
 
-static void note_peer(kmy_conn_t *c)
+static void refuse(kmy_shard_t *s, int fd, const char *status)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof ss;
-    if (getpeername(c->fd, (struct sockaddr *)&ss, &len) != 0)
-        return;
-    if (ss.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)&ss;
-        c->peer = a->sin6_addr;
-        c->peer_port = ntohs(a->sin6_port);
-    } else if (ss.ss_family == AF_INET) { /* as ::ffff:a.b.c.d */
-        const struct sockaddr_in *a = (const struct sockaddr_in *)&ss;
-        c->peer.s6_addr[10] = c->peer.s6_addr[11] = 0xff;
-        memcpy(&c->peer.s6_addr[12], &a->sin_addr, 4);
-        c->peer_port = ntohs(a->sin_port);
+    char text[128];
+    KMY_COUNT(s->metrics, connection_refused_total, 1);
+    if (!s->o.tls) { /* to whom TLS is expected of this is no answer but noise; the close says enough */
+        int n = snprintf(text, sizeof text,
+                         "HTTP/1.1 %s\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+                         "Connection: close\r\n\r\n",
+                         status);
+        ssize_t sent = send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)sent;
     }
+    close(fd);
 }
 
-static void refuse(kmy_shard_t *s, int fd)
-{ /* behind TLS this is no answer but noise; the close says enough */
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: "
-                               "1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    KMY_COUNT(s->metrics, connection_refused_total, 1);
-    ssize_t n = send(fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)n;
-    close(fd);
+/* --- strangers ------------------------------------------------------------------------------ */
+
+/* Connections that have shown no valid token stand in a list, oldest first, and are at most three quarters of all; above that the oldest makes
+   room for the newest, so that a flood of sockets that say nothing costs whoever pays neither his place nor his way in. */
+static void add_stranger(kmy_shard_t *s, kmy_conn_t *c)
+{
+    uint32_t idx = kmy_conn_idx(s, c);
+    c->conns_prev = s->strangers_tail;
+    if (s->strangers_tail != KMY_NONE)
+        s->conns[s->strangers_tail].conns_next = idx;
+    else
+        s->strangers_head = idx;
+    s->strangers_tail = idx;
+    atomic_fetch_add_explicit(&s->o.limiter->unproven, 1, memory_order_relaxed);
+}
+
+void kmy_conn_prove(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->proven)
+        return;
+    c->proven = true;
+    if (c->conns_prev != KMY_NONE)
+        s->conns[c->conns_prev].conns_next = c->conns_next;
+    else
+        s->strangers_head = c->conns_next;
+    if (c->conns_next != KMY_NONE)
+        s->conns[c->conns_next].conns_prev = c->conns_prev;
+    else
+        s->strangers_tail = c->conns_prev;
+    c->conns_prev = c->conns_next = KMY_NONE;
+    atomic_fetch_sub_explicit(&s->o.limiter->unproven, 1, memory_order_relaxed);
+}
+
+/* The handshake is over, or the connection. */
+static void stop_shaking(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (!c->shaking)
+        return;
+    c->shaking = false;
+    atomic_fetch_sub_explicit(&s->o.limiter->handshakes, 1, memory_order_relaxed);
+}
+
+/* false: there is nobody to end. */
+static bool end_oldest_stranger(kmy_shard_t *s)
+{
+    if (s->strangers_head == KMY_NONE)
+        return false;
+    KMY_COUNT(s->metrics, connection_evicted_total, 1);
+    kmy_conn_kill(s, kmy_conn_at(s, s->strangers_head));
+    return true;
+}
+
+static bool has_room(kmy_shard_t *s)
+{
+    kmy_limiter_t *l = s->o.limiter;
+    bool many = atomic_load_explicit(&l->unproven, memory_order_relaxed) >= l->unproven_max ||
+                (s->o.tls &&
+                 atomic_load_explicit(&l->handshakes, memory_order_relaxed) >= l->handshakes_max);
+    if (many && !end_oldest_stranger(s)) /* they are all on other shards */
+        return false;
+    if (atomic_load_explicit(s->o.public_open, memory_order_relaxed) <
+        (uint32_t)s->config->limits.connections)
+        return true;
+    end_oldest_stranger(s); /* its place is free a moment later */
+    return false;
 }
 
 static void arm_recv(kmy_shard_t *s, kmy_conn_t *c)
@@ -97,34 +153,57 @@ static void arm_recv(kmy_shard_t *s, kmy_conn_t *c)
     c->recv_armed = true;
 }
 
-void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door)
+/* What the public door keeps of a newcomer.  false: refused, for `*why`. */
+static bool admit(kmy_shard_t *s, kmy_conn_t *c, const char **why)
 {
-    /* The operator's door has a reserve of its own: a full house must not lock its owner out. */
-    bool full =
-        door == KMY_DOOR_PUBLIC && atomic_load_explicit(s->o.public_open, memory_order_relaxed) >=
-                                       (uint32_t)s->config->limits.connections;
-    kmy_conn_t *c = full || atomic_load(&s->phase) != KMY_PHASE_RUN ? NULL : take_slot(s);
-    if (!c) {
-        refuse(s, fd);
-        return;
+    kmy_limiter_t *l = s->o.limiter;
+    *why = "503 Service Unavailable";
+    if (l->crowd && !kmy_networks_have(&l->proxies, &c->peer)) {
+        if (!kmy_crowd_enter(l->crowd, &c->peer)) {
+            *why = "429 Too Many Requests";
+            return false;
+        }
+        c->crowded = true;
     }
-    if (door == KMY_DOOR_PUBLIC && s->o.tls) {
+    if (s->o.tls) {
         c->tls = kmy_tls_open(s->o.tls);
         if (!c->tls) { /* no memory for it */
-            give_slot(s, c);
-            refuse(s, fd);
-            return;
+            if (c->crowded)
+                kmy_crowd_leave(l->crowd, &c->peer);
+            return false;
         }
+        c->shaking = true;
+        atomic_fetch_add_explicit(&l->handshakes, 1, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(s->o.public_open, 1, memory_order_relaxed);
+    add_stranger(s, c);
+    return true;
+}
+
+void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door, const struct sockaddr_storage *peer)
+{
+    const char *why = "503 Service Unavailable";
+    /* The operator's door has a reserve of its own: a full house must not lock its owner out. */
+    bool room = atomic_load(&s->phase) == KMY_PHASE_RUN && (door != KMY_DOOR_PUBLIC || has_room(s));
+    kmy_conn_t *c = room ? take_slot(s) : NULL;
+    if (!c) {
+        refuse(s, fd, why);
+        return;
+    }
+    kmy_peer_of(peer, &c->peer, &c->peer_port);
+    if (door == KMY_DOOR_PUBLIC && !admit(s, c, &why)) {
+        give_slot(s, c);
+        refuse(s, fd, why);
+        return;
     }
     become(c, KMY_CONN_HTTP);
     c->fd = fd;
     c->door = door;
+    c->proven = door != KMY_DOOR_PUBLIC;
     c->recv_ns = c->sent_ns = s->now_ns;
-    c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
-    note_peer(c);
+    /* A handshake has half of the time of a request, which begins when it is done. */
+    c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns / (c->shaking ? 2 : 1);
     s->conns_count++;
-    if (door == KMY_DOOR_PUBLIC)
-        atomic_fetch_add_explicit(s->o.public_open, 1, memory_order_relaxed);
     KMY_COUNT(s->metrics, connection_accept_total, 1);
     KMY_GAUGE(s->metrics, connection_open, s->conns_count);
     arm_recv(s, c);
@@ -162,7 +241,8 @@ static bool reads_input(kmy_shard_t *s, kmy_conn_t *c)
     if (c->state == KMY_CONN_HTTP && kmy_out_count(c) >= KMY_PIPELINE_BYTES_MAX)
         kmy_egress_now(s, c);
     return c->state == KMY_CONN_WS ||
-           (c->state == KMY_CONN_HTTP && kmy_out_count(c) < KMY_PIPELINE_BYTES_MAX);
+           (c->state == KMY_CONN_HTTP && kmy_out_count(c) < KMY_PIPELINE_BYTES_MAX &&
+            (c->pipelined < KMY_PIPELINE_MAX || !kmy_has_output(c)));
 }
 
 static size_t consume(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
@@ -217,6 +297,7 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
         } else {
             memmove(in->bytes, in->bytes + used, in->len - used);
             in->len -= (uint32_t)used;
+            in->want_bytes = in->seen_bytes = 0;
             if (c->state == KMY_CONN_HTTP) /* the beginning of another request */
                 c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
         }
@@ -227,6 +308,17 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
         else
             pause_recv(s, c);
     }
+}
+
+/* A session's message has its time as a request has: from its first byte to its last.  (Each whole one begins it anew: input.c.) */
+static void time_message(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state != KMY_CONN_WS || !c->authenticated)
+        return;
+    if (!c->in && !c->ws)
+        c->deadline_ns = 0;
+    else if (c->deadline_ns == 0)
+        c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
 }
 
 /* Plaintext, as it came or as TLS gave it. */
@@ -249,6 +341,7 @@ static void take_bytes(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
                     look_at_input(s, c);
             }
         }
+        time_message(s, c);
     } /* in LINGER and DEAD what still comes is read and dropped */
 }
 
@@ -320,6 +413,10 @@ static void take_sealed(kmy_shard_t *s, kmy_conn_t *c, const uint8_t *data, size
         if (io.out_len > 0 && !kmy_egress_sealed(s, c, io.out, io.out_len))
             return;
         io.out_len = 0;
+        if (c->shaking && kmy_tls_ready(c->tls)) {
+            stop_shaking(s, c);
+            c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
+        }
         if (err == KMY_OK)
             take_bytes(s, c, s->tls_plain, plain_len);
         else if (err == KMY_TIMEOUT)
@@ -393,6 +490,7 @@ void kmy_conn_become_ws(kmy_shard_t *s, kmy_conn_t *c, bool echo)
 {
     become(c, KMY_CONN_WS);
     c->echo = echo;
+    c->stranger = !echo;
     c->deadline_ns = echo ? 0 : s->now_ns + s->config->limits.auth_timeout_ns;
 }
 
@@ -420,6 +518,8 @@ void kmy_conn_kill(kmy_shard_t *s, kmy_conn_t *c)
     if (c->state == KMY_CONN_DEAD || c->state == KMY_CONN_FREE)
         return;
     become(c, KMY_CONN_DEAD);
+    kmy_conn_prove(s, c); /* no stranger to be ended either */
+    stop_shaking(s, c);
     /* Subscriptions, buffers and the slot go in kmy_conn_release: this may be in the middle of a completion that still looks at them.
        The shutdown makes a receive or poll that is armed complete. */
     shutdown(c->fd, SHUT_RDWR);
@@ -473,6 +573,7 @@ void kmy_conn_ws_close(kmy_shard_t *s, kmy_conn_t *c, uint16_t code, const char 
 
 void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
 {
+    c->pipelined = 0;
     if (c->state == KMY_CONN_LINGER) {
         end_writing(s, c);
     } else if (c->state == KMY_CONN_HTTP && c->close_after) {
@@ -489,6 +590,9 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     kmy_stream_unsubscribe_all(s, c);
     kmy_account_unwait(s, c);
     kmy_account_leave(s, c);
+    kmy_throttle_session(s, c);
+    if (c->crowded)
+        kmy_crowd_leave(s->o.limiter->crowd, &c->peer);
     drop_input(c);
     free(c->out);
     c->out = NULL;
@@ -507,18 +611,33 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
 
 /* --- deadlines ----------------------------------------------------------------------------- */
 
+/* Is the request or message being read, of which `bytes` are here, beyond its time, or too slow to be waited for?  Its time began head_timeout
+   before the deadline. */
+static bool is_late(const kmy_shard_t *s, const kmy_conn_t *c, size_t bytes)
+{
+    if (c->deadline_ns == 0)
+        return false;
+    int64_t left_ns = c->deadline_ns - s->now_ns;
+    int64_t gone_ns = s->config->limits.head_timeout_ns - left_ns;
+    return left_ns < 0 || (gone_ns > left_ns && (int64_t)bytes < s->config->limits.min_bytes_per_s *
+                                                                     gone_ns / KMY_NS_PER_S);
+}
+
 static void scan_ws(kmy_shard_t *s, kmy_conn_t *c)
 {
     const kmy_config_t *cfg = s->config;
     uint64_t lag;
     if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
         kmy_stream_close(
-            s, c, KMY_UNAUTHENTICATED,
+            s, c, KMY_TIMEOUT,
             "no token within the time limit; send {\"op\":\"auth\",\"token\":\"...\"}");
     else if (c->authenticated && s->now_wall_ns / KMY_NS_PER_S >= c->token_expires_s)
         kmy_stream_close(s, c, KMY_TOKEN_EXPIRED,
                          "the token has expired; get a new one and connect again");
-    else if (c->paused && s->now_ns - c->unpaid_ns > cfg->limits.unpaid_grace_ns)
+    else if (c->authenticated && !c->parked && is_late(s, c, c->ws ? c->ws->len : 0)) {
+        KMY_COUNT(s->metrics, request_timeout_total, 1);
+        kmy_stream_close(s, c, KMY_TIMEOUT, "a message did not become whole within the time limit");
+    } else if (c->paused && s->now_ns - c->unpaid_ns > cfg->limits.unpaid_grace_ns)
         kmy_stream_close(s, c, KMY_UNPAID, "no payment within the grace period");
     else if (c->authenticated && c->subs_count == 0 &&
              s->now_ns - c->recv_ns > cfg->limits.idle_timeout_ns)
@@ -550,7 +669,9 @@ static void scan_one(kmy_shard_t *s, kmy_conn_t *c)
             kmy_conn_kill(s, c);
     } else if (c->state == KMY_CONN_WS) {
         scan_ws(s, c);
-    } else if (!c->parked && !owes(c) && s->now_ns > c->deadline_ns) {
+    } else if (!c->parked && !owes(c) &&
+               (c->in ? is_late(s, c, c->in->len) : s->now_ns > c->deadline_ns)) {
+        KMY_COUNT(s->metrics, request_timeout_total, c->in != NULL);
         if (c->in) /* a head or body that never became whole; an idle keep-alive just ends */
             kmy_stream_http_timeout(s, c);
         else

@@ -5,7 +5,7 @@
 #include "engine/shard_types.h"
 
 /* Takes over an accepted socket; refuses it (and closes) above the limits. */
-void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door);
+void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door, const struct sockaddr_storage *peer);
 /* Bytes from the socket; n <= 0: it ended (0 or -errno).  `more`: the multishot receive goes on. */
 void kmy_conn_received(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, int n, bool more);
 /* The answer it was parked for has come: its input is looked at again. */
@@ -24,6 +24,8 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c);
 /* Looks at a slice of all connections: deadlines, stalls, expired tokens, heartbeats. */
 void kmy_conn_scan(kmy_shard_t *s, uint32_t count);
 
+/* It has shown a valid token: it is no stranger any more, and is not ended to make room for others. */
+void kmy_conn_prove(kmy_shard_t *s, kmy_conn_t *c);
 /* The upgrade to WebSocket was answered: input is frames from now on. */
 void kmy_conn_become_ws(kmy_shard_t *s, kmy_conn_t *c, bool echo);
 /* Parks it until kmy_conn_resume (operator's answer; for accounts see account.h). */

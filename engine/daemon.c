@@ -7,6 +7,7 @@
 #include "engine/feeds.h"
 #include "engine/history.h"
 #include "engine/keeper.h"
+#include "engine/limiter.h"
 #include "engine/recorder.h"
 #include "engine/roster.h"
 #include "engine/shard.h"
@@ -58,6 +59,7 @@ struct kmy_daemon {
     char public_text[KMY_DOOR_TEXT_BYTES];
     char admin_text[KMY_DOOR_TEXT_BYTES];
     kmy_roster_t *roster;
+    kmy_limiter_t *limiter;
     kmy_tls_t *tls; /* NULL: the public door is plain */
     _Atomic uint32_t public_open;
     kmy_metrics_t *metrics; /* feeds, recorder, keeper, history, then one per shard */
@@ -287,6 +289,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .all_metrics = d->all_metrics,
             .all_metrics_count = METRICS_FIXED + d->shards_count,
             .roster = d->roster,
+            .limiter = d->limiter,
             .tls = d->tls,
             .public_open = &d->public_open,
             .conformance_echo = options->conformance_echo,
@@ -357,6 +360,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
         err = make_metrics(d, ctx);
     if (err == KMY_OK && !(d->roster = kmy_roster_new()))
         err = KMY_FAIL(ctx, KMY_IO, "out of memory");
+    if (err == KMY_OK)
+        err = kmy_limiter_new(&d->limiter, d->config, ctx);
     if (err == KMY_OK)
         err = kmy_catalog_build(&d->catalog, d->config, ctx);
     if (err == KMY_OK) {
@@ -454,6 +459,7 @@ void kmy_daemon_stop(kmy_daemon_t *d)
     free(d->metrics);
     kmy_roster_free(d->roster);
     kmy_tls_free(d->tls);
+    kmy_limiter_free(d->limiter);
     if (d->lock_fd >= 0)
         close(d->lock_fd);
     explicit_bzero(d->secret, sizeof d->secret);

@@ -5,6 +5,7 @@
 #include "engine/egress.h"
 #include "engine/routes.h"
 #include "engine/stream.h"
+#include "engine/throttle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,23 +20,37 @@ static size_t refuse(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const kmy_err
     return 0;
 }
 
-/* A chunked body is decoded in place behind its head, as it comes.  KMY_OK: body[0..*body_len) is whole and *used bytes of input belong to the request. */
-static kmy_err_t decode_chunks(kmy_conn_t *c, const kmy_http_request_t *req, uint8_t *data,
-                               size_t len, size_t *body_len, size_t *used, kmy_errctx_t *ctx)
+/* What is kept of a request that is not whole, if data is that; NULL: fresh bytes. */
+static kmy_in_t *kept(const kmy_conn_t *c, const uint8_t *data)
 {
-    kmy_in_t *in = c->in;
-    if (!in || data != in->bytes)
-        return KMY_AGAIN; /* first let it be kept: the decoder's state stands beside the bytes */
-    if (in->chunks_used > 0) { /* was parked after its last chunk */
-        *body_len = in->decoded_bytes;
-        *used = in->chunks_used;
+    return c->in && data == c->in->bytes ? c->in : NULL;
+}
+
+/* Is it worth to parse again?  A head that drips in is looked at when its blank line has come, and each time it has doubled (so that what can be no
+   request is refused early): all in all twice its length.  A body, when it is whole. */
+static bool is_due(kmy_in_t *in, size_t len)
+{
+    size_t from = in->seen_bytes > 3 ? in->seen_bytes - 3 : 0; /* the blank line may be cut */
+    bool due = len >= in->want_bytes || memmem(in->bytes + from, len - from, "\r\n\r\n", 4);
+    in->seen_bytes = (uint32_t)len;
+    return due;
+}
+
+static void wait_until(kmy_conn_t *c, const uint8_t *data, size_t len, size_t want_bytes)
+{
+    kmy_in_t *in = kept(c, data);
+    if (!in)
+        return; /* looked at once more when it is kept */
+    in->want_bytes = (uint32_t)want_bytes;
+    in->seen_bytes = (uint32_t)len;
+}
+
+/* The body of a chunked request, decoded in place behind its head, as it comes.  KMY_OK: all of it is there: in->chunks_used bytes of input belong to
+   the request. */
+static kmy_err_t decode_chunks(kmy_in_t *in, uint8_t *data, size_t len, kmy_errctx_t *ctx)
+{
+    if (in->chunks_used > 0) /* was parked after its last chunk */
         return KMY_OK;
-    }
-    if (in->head_bytes == 0) {
-        in->head_bytes = (uint32_t)req->head_bytes;
-        in->decoded_bytes = 0;
-        memset(&in->chunks, 0, sizeof in->chunks);
-    }
     size_t begin = in->head_bytes + in->decoded_bytes;
     size_t raw = len - begin;
     size_t out = 0;
@@ -47,21 +62,47 @@ static kmy_err_t decode_chunks(kmy_conn_t *c, const kmy_http_request_t *req, uin
         in->len = in->head_bytes + in->decoded_bytes;
         return KMY_AGAIN;
     }
-    *body_len = in->decoded_bytes;
-    *used = begin + raw;
-    in->chunks_used = (uint32_t)*used;
+    in->chunks_used = (uint32_t)(begin + raw);
     return err;
+}
+
+static kmy_err_t begin_chunks(kmy_conn_t *c, const kmy_http_request_t *req, uint8_t *data,
+                              size_t len, kmy_errctx_t *ctx)
+{
+    kmy_in_t *in = kept(c, data);
+    if (!in)
+        return KMY_AGAIN; /* first let it be kept: the decoder's state stands beside the bytes */
+    if (in->head_bytes == 0) {
+        in->head_bytes = (uint32_t)req->head_bytes;
+        in->decoded_bytes = 0;
+        memset(&in->chunks, 0, sizeof in->chunks);
+    }
+    return decode_chunks(in, data, len, ctx);
+}
+
+/* Bytes came to a request of which some are kept.  KMY_OK: look at all of it. */
+static kmy_err_t go_on(kmy_in_t *in, uint8_t *data, size_t len, kmy_errctx_t *ctx)
+{
+    if (in->head_bytes > 0)
+        return decode_chunks(in, data, len, ctx);
+    return is_due(in, len) ? KMY_OK : KMY_AGAIN;
 }
 
 size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
 {
     kmy_errctx_t ctx = { 0 };
     kmy_http_request_t req;
-    kmy_err_t err = kmy_http_parse((const char *)data, len, &req, &ctx);
+    kmy_in_t *in = kept(c, data);
+    kmy_err_t err = in ? go_on(in, data, len, &ctx) : KMY_OK;
+    if (err == KMY_AGAIN)
+        return 0;
+    if (err != KMY_OK)
+        return refuse(s, c, err, &ctx);
+    err = kmy_http_parse((const char *)data, len, &req, &ctx);
     if (err == KMY_AGAIN) {
-        if (len < KMY_HTTP_HEAD_BYTES_MAX)
-            return 0;
-        return refuse(s, c, KMY_HEAD_TOO_BIG, &ctx);
+        wait_until(c, data, len,
+                   len < KMY_HTTP_HEAD_BYTES_MAX / 2 ? 2 * len : KMY_HTTP_HEAD_BYTES_MAX);
+        return 0;
     }
     if (err != KMY_OK)
         return refuse(s, c, err, &ctx);
@@ -73,11 +114,16 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         return refuse(s, c, KMY_TOO_BIG, &ctx);
     }
     if (req.chunked) {
-        err = decode_chunks(c, &req, data, len, &body_len, &used, &ctx);
+        err = begin_chunks(c, &req, data, len, &ctx);
         if (err != KMY_OK && err != KMY_AGAIN)
             return refuse(s, c, err, &ctx);
+        if (err == KMY_OK) {
+            body_len = in->decoded_bytes;
+            used = in->chunks_used;
+        }
     } else if (len < used) {
         err = KMY_AGAIN;
+        wait_until(c, data, len, used);
     }
     if (err == KMY_AGAIN) {
         if (req.expect_continue && !c->continued) {
@@ -87,6 +133,9 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         }
         return 0;
     }
+    if (in)
+        in->want_bytes =
+            0; /* whole: if it has to wait for an answer, it is looked at again as it is */
     kmy_view_t body = { (const char *)data + req.head_bytes, body_len };
     if (!kmy_route(s, c, &req, body))
         return 0; /* parked: the same bytes come again when the answer is there */
@@ -95,6 +144,8 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         c->in->chunks_used = 0;
     }
     c->continued = false;
+    if (in)
+        in->seen_bytes = 0;
     c->deadline_ns =
         c->state != KMY_CONN_HTTP ? c->deadline_ns : s->now_ns + s->config->limits.idle_timeout_ns;
     return used;
@@ -129,6 +180,8 @@ static void fail(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why)
 static void control_frame(kmy_shard_t *s, kmy_conn_t *c, const kmy_ws_header_t *h,
                           const uint8_t *payload)
 {
+    if (h->opcode != KMY_WS_CLOSE && !kmy_throttle_message(s, c, (size_t)h->payload_bytes))
+        return;
     if (h->opcode == KMY_WS_PING) {
         kmy_egress_frame(s, c, KMY_WS_PONG, payload, (size_t)h->payload_bytes);
     } else if (h->opcode == KMY_WS_CLOSE) {
@@ -147,6 +200,10 @@ static void whole_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const u
                           size_t len)
 {
     KMY_COUNT(s->metrics, ws_message_total, 1);
+    if (!kmy_throttle_message(s, c, len))
+        return;
+    if (c->authenticated)
+        c->deadline_ns = 0; /* the next one's time begins with its first byte */
     if (c->echo)
         kmy_egress_frame(s, c, opcode, data, len);
     else
@@ -212,6 +269,8 @@ static size_t payload(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
     kmy_errctx_t ctx = { 0 };
     uint64_t left = w->header.payload_bytes - w->got_bytes;
     size_t n = left < len ? (size_t)left : len;
+    if (!kmy_throttle_early(s, c, n))
+        return len;
     kmy_ws_unmask(data, n, w->header.mask, w->got_bytes);
     bool ends = n == left;
     if (w->header.opcode >= KMY_WS_CLOSE) {

@@ -9,6 +9,7 @@
 #include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
+#include "engine/throttle.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -24,6 +25,8 @@ typedef enum { PAYER_OK, PAYER_ANSWERED, PAYER_PARKED } payer_t;
 static void unpaid(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_err_t err,
                    int64_t required_nusd, int64_t balance_nusd)
 {
+    if (err == KMY_UNPAID && !kmy_throttle_address(s, c, req))
+        return;
     char text[256];
     kmy_buf_t more = kmy_buf(text, sizeof text);
     kmy_buf_str(&more, ",\"required\":");
@@ -69,9 +72,12 @@ static payer_t find_payer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
         else if ((*acc)->state == KMY_ACCOUNT_UNKNOWN)
             err = KMY_FAIL(&ctx, KMY_UNAUTHENTICATED, "the token's account is not in this ledger");
     }
-    if (err == KMY_OK)
+    if (err == KMY_OK) {
+        kmy_conn_prove(s, c);
         return PAYER_OK;
-    kmy_reply_problem_with(s, c, req, err, ctx.detail, "WWW-Authenticate: Bearer\r\n", NULL);
+    }
+    if (err == KMY_FULL || kmy_throttle_address(s, c, req))
+        kmy_reply_problem_with(s, c, req, err, ctx.detail, "WWW-Authenticate: Bearer\r\n", NULL);
     return PAYER_ANSWERED;
 }
 
@@ -198,6 +204,8 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     }
     check_age(s, a);
     if (a->err != KMY_OK) {
+        if (!kmy_throttle_stranger(s, c, req))
+            return true;
         char text[KMY_FEED_NAME_BYTES_MAX * 6 + 32];
         kmy_buf_t more = kmy_buf(text, sizeof text);
         const char *retry = kmy_err_http(a->err) == 503 ? "Retry-After: 1\r\n" : "";
@@ -227,6 +235,14 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     return true;
 }
 
+/* A question that is none. */
+static bool refuse(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, const char *why)
+{
+    if (kmy_throttle_stranger(s, c, req))
+        kmy_reply_problem(s, c, req, KMY_BAD_INPUT, why);
+    return true;
+}
+
 bool kmy_query_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
@@ -235,14 +251,12 @@ bool kmy_query_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
     char age[24];
     if (!kmy_http_query(req->query, "feed", name, sizeof name) &&
         !kmy_http_query(req->query, "feed_type", name, sizeof name)) {
-        kmy_reply_problem(s, c, req, KMY_BAD_INPUT, "name one feed: /v1/ingest-data?feed=SOL/USD");
-        return true;
+        return refuse(s, c, req, "name one feed: /v1/ingest-data?feed=SOL/USD");
     }
     uint64_t max_age;
     if (kmy_http_query(req->query, "max_age_ms", age, sizeof age)) {
         if (!kmy_u64_parse(age, strlen(age), &max_age) || max_age > INT32_MAX) {
-            kmy_reply_problem(s, c, req, KMY_BAD_INPUT, "max_age_ms must be 0 to 2147483647");
-            return true;
+            return refuse(s, c, req, "max_age_ms must be 0 to 2147483647");
         }
         a.max_age_ms = (int64_t)max_age;
     }
@@ -300,10 +314,8 @@ bool kmy_query_post(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
         KMY_FAIL(&ctx, KMY_BAD_INPUT, "something follows the JSON object");
         ok = false;
     }
-    if (!ok) {
-        kmy_reply_problem(s, c, req, KMY_BAD_INPUT, ctx.detail);
-        return true;
-    }
+    if (!ok)
+        return refuse(s, c, req, ctx.detail);
     return answer_one(s, c, req, &a);
 }
 
@@ -350,10 +362,8 @@ bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     static _Thread_local ask_t asks[BATCH_MAX];
     kmy_errctx_t ctx = { 0 };
     uint32_t count;
-    if (!read_batch(s, body, asks, &count, &ctx)) {
-        kmy_reply_problem(s, c, req, KMY_BAD_INPUT, ctx.detail);
-        return true;
-    }
+    if (!read_batch(s, body, asks, &count, &ctx))
+        return refuse(s, c, req, ctx.detail);
     bool pays = kmy_http_header(req, "authorization") != NULL;
     uint32_t delivered = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -409,6 +419,8 @@ bool kmy_query_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     payer_t p = find_payer(s, c, req, 0, &acc, &claims);
     if (p != PAYER_OK)
         return p != PAYER_PARKED;
+    if (!kmy_throttle_account(s, c, req, acc->name))
+        return true;
     kmy_buf_t b = kmy_reply_body(s);
     kmy_buf_str(&b, "{\"account\":");
     kmy_buf_json_str(&b, acc->name, strlen(acc->name));
@@ -441,6 +453,8 @@ bool kmy_query_revoke(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     payer_t p = find_payer(s, c, req, 0, &acc, &claims);
     if (p != PAYER_OK)
         return p != PAYER_PARKED;
+    if (!kmy_throttle_account(s, c, req, acc->name))
+        return true;
     if (body.len > 0) {
         kmy_json_t js;
         kmy_errctx_t ctx = { 0 };

@@ -9,13 +9,13 @@
 /* Browsers may read everything: there are no cookies, a token is sent on purpose (docs/protocol.md). */
 static const char cors[] = "Access-Control-Allow-Origin: *\r\n"
                            "Access-Control-Expose-Headers: PAYMENT-REQUIRED, PAYMENT-RESPONSE, "
-                           "X-PAYMENT-RESPONSE, Retry-After, RateLimit\r\n";
+                           "X-PAYMENT-RESPONSE, Retry-After, RateLimit, RateLimit-Policy\r\n";
 
 void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
                const char *type, const char *extra, const kmy_buf_t *body)
 {
     KMY_ASSERT(!body->overflow);
-    char head[1024];
+    char head[2048];
     kmy_buf_t b = kmy_buf(head, sizeof head);
     bool keep = req && req->keep_alive && !c->peer_ended;
     kmy_buf_fmt(&b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, kmy_http_reason(status), s->date);
@@ -25,6 +25,7 @@ void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int
     if (c->door == KMY_DOOR_PUBLIC)
         kmy_buf_bytes(&b, cors, sizeof cors - 1);
     kmy_buf_str(&b, extra);
+    kmy_buf_str(&b, s->limit_lines);
     if (!keep)
         kmy_buf_str(&b, "Connection: close\r\n");
     else if (req->minor == 0)
@@ -32,6 +33,8 @@ void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int
     kmy_buf_str(&b, "\r\n");
     KMY_ASSERT(!b.overflow);
     KMY_COUNT(s->metrics, http_request_total, 1);
+    if (c->pipelined < UINT8_MAX)
+        c->pipelined++;
     if (status >= 400)
         KMY_COUNT(s->metrics, http_error_total, 1);
     c->close_after = !keep;

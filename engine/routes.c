@@ -8,6 +8,7 @@
 #include "engine/reply.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
+#include "engine/throttle.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -30,6 +31,8 @@ static void put_names(kmy_buf_t *b, const char *key, const kmy_feed_t *f)
 static bool feeds(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
+    if (!kmy_throttle_free(s, c, req))
+        return true;
     kmy_buf_t b = kmy_reply_body(s);
     kmy_buf_str(&b, "{\"feeds\":[");
     for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
@@ -64,6 +67,8 @@ static bool feeds(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, 
 static bool root(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
+    if (!kmy_throttle_free(s, c, req))
+        return true;
     kmy_buf_t b = kmy_reply_body(s);
     kmy_buf_str(&b, "{\"name\":\"kamiyo\",\"version\":\"" KMY_VERSION
                     "\",\"feeds\":\"/v1/feeds\",\"query\":\"/v1/ingest-data?feed=SOL/USD\","
@@ -85,6 +90,8 @@ static bool upgrade(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
     char accept[KMY_WS_ACCEPT_BYTES];
     kmy_errctx_t ctx = { 0 };
     if (!req->upgrade_websocket) {
+        if (!echo && !kmy_throttle_stranger(s, c, req))
+            return true;
         kmy_errctx_t why;
         KMY_FAIL(&why, KMY_UPGRADE_REQUIRED,
                  "this is a WebSocket: connect to it with ws:// or wss://");
@@ -109,8 +116,10 @@ static bool upgrade(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
         kmy_buf_str(&b, "\r\nSec-WebSocket-Protocol: kamiyo.v1");
     kmy_buf_str(&b, "\r\n\r\n");
     KMY_COUNT(s->metrics, ws_session_total, 1);
-    if (kmy_egress_bytes(s, c, b.data, b.len))
-        kmy_conn_become_ws(s, c, echo);
+    if (!kmy_egress_bytes(s, c, b.data, b.len))
+        return true;
+    c->peer = kmy_peer_client(req, &c->peer, &s->o.limiter->proxies);
+    kmy_conn_become_ws(s, c, echo);
     return true;
 }
 
@@ -135,7 +144,8 @@ static bool echo(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, k
 {
     (void)body;
     if (!s->o.conformance_echo) {
-        kmy_reply_problem(s, c, req, KMY_NOT_FOUND, "no such resource");
+        if (kmy_throttle_stranger(s, c, req))
+            kmy_reply_problem(s, c, req, KMY_NOT_FOUND, "no such resource");
         return true;
     }
     return upgrade(s, c, req, true);
@@ -208,26 +218,34 @@ bool kmy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy
     }
     char extra[64];
     kmy_buf_t allowed = kmy_buf(extra, sizeof extra - 1);
+    s->limit_lines[0] = 0;
     for (int i = 0; i < ROUTES_COUNT; i++) {
         if (routes[i].door != c->door || !kmy_view_is(path, routes[i].path))
             continue;
         if (same_method(req, routes[i].method)) {
             bool done = routes[i].answer(s, c, req, body);
+            s->limit_lines[0] = 0;
             c->answered = false;
             return done;
         }
-        kmy_buf_fmt(&allowed, "%s%s", allowed.len ? ", " : "Allow: ", routes[i].method);
+        kmy_buf_fmt(&allowed, "%s%s", allowed.len ? ", " : "Allow: ",
+                    strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
     }
     if (c->door == KMY_DOOR_PUBLIC && kmy_view_is(req->method, "OPTIONS")) {
         preflight(s, c, req);
+    } else if (!kmy_throttle_stranger(s, c, req)) {
+        s->limit_lines[0] = 0;
+        return true;
     } else if (allowed.len > 0) {
-        kmy_buf_str(&allowed, "\r\n");
+        kmy_buf_str(&allowed, c->door == KMY_DOOR_PUBLIC ? ", OPTIONS\r\n" : "\r\n");
+        KMY_ASSERT(!allowed.overflow);
         extra[allowed.len] = 0;
         kmy_reply_problem_with(s, c, req, KMY_METHOD, "this resource answers another method", extra,
                                NULL);
     } else {
         kmy_reply_problem(s, c, req, KMY_NOT_FOUND, "no such resource");
     }
+    s->limit_lines[0] = 0;
     return true;
 }
 
@@ -235,6 +253,7 @@ void kmy_route_refuse(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const kmy_er
 {
     if (c->state != KMY_CONN_HTTP)
         return;
+    KMY_ASSERT(s->limit_lines[0] == 0);
     kmy_reply_problem(s, c, NULL, err, ctx->detail[0] ? ctx->detail : kmy_err_text(err));
 }
 

@@ -112,6 +112,7 @@ static bool take_memory(kmy_shard_t *s)
     s->recv_mem = reserve((size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES);
     s->feeds = calloc(s->catalog->feeds_count + 1, sizeof *s->feeds);
     s->touched_feeds = calloc(s->catalog->feeds_count + 1, sizeof *s->touched_feeds);
+    s->strangers_head = s->strangers_tail = KMY_NONE;
     s->conns_free = s->subs_free = s->accounts_free = KMY_NONE;
     return s->conns && s->dying && s->dirty && s->dirty_next && s->starving && s->subs &&
            s->accounts && s->touched && s->stage && s->sends && s->segments && s->tls_plain &&
@@ -189,8 +190,7 @@ static void arm_accept(kmy_shard_t *s, uint32_t door)
     if (s->o.listen_fd[door] < 0)
         return;
     struct io_uring_sqe *sqe = kmy_shard_sqe(s);
-    io_uring_prep_multishot_accept(sqe, s->o.listen_fd[door], NULL, NULL,
-                                   SOCK_CLOEXEC | SOCK_NONBLOCK);
+    io_uring_prep_poll_add(sqe, s->o.listen_fd[door], POLLIN);
     io_uring_sqe_set_data64(sqe, kmy_op_pack(KMY_OP_ACCEPT, 0, door));
 }
 
@@ -280,17 +280,28 @@ static void accept_again(kmy_shard_t *s)
     s->accepts_due = 0;
 }
 
+/* Somebody waits at a door.  Only so many are let in per turn, that a flood of newcomers does not hold up who is in; the poll is armed again and says
+   at once that there are more.  (A multishot accept would take them all.) */
 static void on_accept(kmy_shard_t *s, const kmy_cqe_t *e)
 {
     uint32_t door = kmy_op_idx(e->data);
-    if (e->res >= 0)
-        kmy_conn_open(s, e->res, (uint8_t)door);
-    if (e->flags & IORING_CQE_F_MORE)
+    if (s->o.listen_fd[door] < 0 || atomic_load(&s->phase) != KMY_PHASE_RUN)
         return;
-    if (e->res == -EMFILE || e->res == -ENFILE)
-        accept_later(s, door);
-    else if (s->o.listen_fd[door] >= 0 && atomic_load(&s->phase) == KMY_PHASE_RUN)
-        arm_accept(s, door);
+    for (int i = 0; i < KMY_ACCEPTS_PER_TURN; i++) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof peer;
+        int fd = accept4(s->o.listen_fd[door], (struct sockaddr *)&peer, &len,
+                         SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            kmy_conn_open(s, fd, (uint8_t)door, &peer);
+        } else if (errno == EMFILE || errno == ENFILE) {
+            accept_later(s, door);
+            return;
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            break; /* nobody waits any more (or ENOBUFS and the like: looked at again at once) */
+        }
+    }
+    arm_accept(s, door);
 }
 
 static void dispatch(kmy_shard_t *s, const kmy_cqe_t *e)

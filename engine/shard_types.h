@@ -12,6 +12,7 @@
 #include "engine/config.h"
 #include "engine/feedlog.h"
 #include "engine/feeds.h"
+#include "engine/limiter.h"
 #include "engine/link.h"
 #include "engine/pace.h"
 #include "engine/tls.h"
@@ -55,7 +56,12 @@ enum {
     KMY_TICKS_PER_TURN = 256,
     KMY_ECHO_BYTES_MAX = 16 << 20, /* conformance door */
     KMY_CONNS_RESERVE = 64,        /* slots the public door may not take */
-    KMY_ID_BYTES_MAX = 64,         /* a client's request id, echoed as sent */
+    KMY_ACCEPTS_PER_TURN =
+        64, /* newcomers between two turns of ticks; the others wait in the kernel's queue */
+    KMY_PIPELINE_MAX =
+        64, /* answers waiting for a client that pipelines: no further request is looked at */
+    KMY_LIMIT_LINES_BYTES = 384,
+    KMY_ID_BYTES_MAX = 64, /* a client's request id, echoed as sent */
 };
 
 /* The life of a connection.  conn.c has the table of who may follow whom. */
@@ -83,6 +89,9 @@ typedef struct kmy_in {
     uint32_t head_bytes;    /* of a chunked request whose body is being decoded in place; 0: none */
     uint32_t decoded_bytes; /* payload so far, right behind the head */
     uint32_t chunks_used;   /* input bytes of that request, once its last chunk is through */
+    uint32_t
+        want_bytes; /* the request that stands first is not looked at again before so many are there, */
+    uint32_t seen_bytes; /* or the end of its head is: up to here there is none */
     kmy_http_chunks_t chunks;
     uint8_t bytes[];
 } kmy_in_t;
@@ -128,11 +137,19 @@ typedef struct kmy_conn {
     bool head_request : 1;
     bool continued : 1; /* 100 Continue was sent for the present request */
     bool answering : 1; /* what is queued now belongs to one answer, whatever its length */
+    bool proven : 1;    /* has shown a valid token, or came to the operator's door: no stranger */
+    bool stranger : 1;  /* a stream that will count for its address if it ends without a token */
+    bool crowded : 1;   /* counted in the limiter's crowd */
+    bool shaking : 1;   /* TLS handshake in progress */
     bool answered : 1;  /* the operator's answer is in shard->answer: the parked request takes it */
     uint32_t account;   /* slot */
+    uint8_t pipelined;  /* requests answered since the last time everything was sent */
+    uint8_t early_count;     /* messages before a token */
+    uint16_t early_bytes;    /* and their payload */
     uint32_t waiter_next;    /* in the account's list of parked connections; in the free list */
     uint32_t parked_account; /* whose list; KMY_NONE: parked for an operator's answer */
-    uint32_t conns_prev;     /* in the account's list of its sessions */
+    uint32_t
+        conns_prev; /* in the account's list of its sessions; before a valid token was shown, in the shard's list of strangers */
     uint32_t conns_next;
     uint32_t subs_head;
     uint32_t pending_head; /* subscriptions with something to deliver */
@@ -142,14 +159,15 @@ typedef struct kmy_conn {
     kmy_in_t *in;
     kmy_out_t *out;
     kmy_ws_in_t *ws;
-    kmy_tls_session_t *tls; /* NULL: plain; owned */
-    kmy_out_t *sealed;      /* ciphertext that waits to go out, ahead of everything; owned */
-    int64_t deadline_ns;    /* monotonic; what it means depends on the state; 0: none */
-    int64_t blocked_ns;     /* since when the socket takes nothing; 0: it does */
-    int64_t sent_ns;        /* last time the socket took bytes */
-    int64_t recv_ns;        /* last time bytes came */
-    int64_t unpaid_ns;      /* since when it is paused */
-    uint64_t charged_ticks; /* of this connection */
+    kmy_tls_session_t *tls;   /* NULL: plain; owned */
+    kmy_out_t *sealed;        /* ciphertext that waits to go out, ahead of everything; owned */
+    int64_t deadline_ns;      /* monotonic; what it means depends on the state; 0: none */
+    int64_t blocked_ns;       /* since when the socket takes nothing; 0: it does */
+    int64_t sent_ns;          /* last time the socket took bytes */
+    int64_t recv_ns;          /* last time bytes came */
+    int64_t messages_full_ns; /* bucket of its messages (limiter.h) */
+    int64_t unpaid_ns;        /* since when it is paused */
+    uint64_t charged_ticks;   /* of this connection */
     uint64_t jti_hash;
     int64_t token_expires_s;
     struct in6_addr peer;
@@ -290,6 +308,7 @@ typedef struct kmy_shard_options {
     kmy_metrics_t *const *all_metrics; /* for the page */
     size_t all_metrics_count;
     kmy_roster_t *roster;
+    kmy_limiter_t *limiter;        /* of all shards; borrowed */
     kmy_tls_t *tls;                /* of the public door; NULL: plain */
     _Atomic uint32_t *public_open; /* connections at the public door, of all shards together */
     bool conformance_echo;
@@ -327,6 +346,8 @@ struct kmy_shard {
     uint32_t conns_high; /* slots ever used */
     uint32_t conns_free; /* list through waiter_next */
     uint32_t conns_count;
+    uint32_t strangers_head; /* connections that have shown no valid token, oldest first */
+    uint32_t strangers_tail;
     kmy_sub_t *subs;
     uint32_t subs_max;
     uint32_t subs_high;
@@ -366,7 +387,9 @@ struct kmy_shard {
     char *scratch;
     uint8_t *tls_plain; /* what one call opened: a record */
     uint8_t *tls_out;   /* what the handshake wants to say */
-    char date[40];      /* IMF-fixdate of now, for the Date header */
+    char
+        limit_lines[KMY_LIMIT_LINES_BYTES]; /* header lines for the answer to the present request */
+    char date[40];                          /* IMF-fixdate of now, for the Date header */
     int64_t date_s;
     int64_t now_ns; /* monotonic, once per turn */
     int64_t now_wall_ns;

@@ -10,6 +10,7 @@
 #include "engine/selection.h"
 #include "engine/shard.h"
 #include "engine/subs.h"
+#include "engine/throttle.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -54,8 +55,8 @@ static bool finish(kmy_shard_t *s, kmy_conn_t *c, kmy_buf_t *b)
     return kmy_egress_text(s, c, b);
 }
 
-static bool send_error(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id, kmy_err_t err,
-                       const char *message)
+static bool send_error_retry(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id, kmy_err_t err,
+                             const char *message, int64_t retry_after_ms)
 {
     kmy_buf_t b = begin(s, "error", id);
     kmy_buf_fmt(&b, ",\"code\":\"%s\",\"message\":", kmy_err_code(err));
@@ -64,13 +65,43 @@ static bool send_error(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id, km
                 err == KMY_AGAIN || err == KMY_FULL || err == KMY_UNAVAILABLE || err == KMY_TIMEOUT
                     ? "true"
                     : "false");
+    if (retry_after_ms > 0)
+        kmy_buf_fmt(&b, ",\"retry_after_ms\":%" PRId64, retry_after_ms);
     return finish(s, c, &b);
+}
+
+static bool send_error(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id, kmy_err_t err,
+                       const char *message)
+{
+    return send_error_retry(s, c, id, err, message, 0);
+}
+
+void kmy_stream_close_limit(kmy_shard_t *s, kmy_conn_t *c, const char *why, int64_t retry_after_ms)
+{
+    if (c->state != KMY_CONN_WS)
+        return;
+    char reason[96];
+    snprintf(reason, sizeof reason, "%s; retry_after_ms=%" PRId64, why, retry_after_ms);
+    if (c->echo || send_error_retry(s, c, NULL, KMY_FULL, why, retry_after_ms))
+        kmy_conn_ws_close(s, c, (uint16_t)kmy_err_ws(KMY_FULL), reason);
+}
+
+static bool is_about_a_token(kmy_err_t err)
+{
+    return err == KMY_UNAUTHENTICATED || err == KMY_TOKEN_EXPIRED || err == KMY_TOKEN_REVOKED ||
+           err == KMY_TIMEOUT;
 }
 
 void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why)
 {
     if (c->state != KMY_CONN_WS)
         return;
+    int64_t wait_ms = is_about_a_token(err) ? kmy_throttle_session(s, c) : 0;
+    if (wait_ms > 0) {
+        kmy_stream_close_limit(s, c, "too many streams without a valid token from your address",
+                               wait_ms);
+        return;
+    }
     if (c->echo || send_error(s, c, NULL, err, why))
         kmy_conn_ws_close(s, c, (uint16_t)kmy_err_ws(err), why);
 }
@@ -195,6 +226,8 @@ void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c)
         return;
     }
     c->authenticated = true;
+    c->stranger = false;
+    c->deadline_ns = 0;         /* from here on: of the message being read */
     kmy_account_refill(s, acc); /* so that the first tick need not wait for a lease */
     send_authenticated(s, c);
 }

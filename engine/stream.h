@@ -14,6 +14,8 @@ void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c);
 void kmy_stream_unsubscribe_all(kmy_shard_t *s, kmy_conn_t *c);
 
 /* An error frame and the close code that belongs to err. */
+/* Beyond a limit: error and close 4429, both saying when to come back. */
+void kmy_stream_close_limit(kmy_shard_t *s, kmy_conn_t *c, const char *why, int64_t retry_after_ms);
 void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why);
 void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c);
 void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c);

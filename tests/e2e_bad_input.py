@@ -241,7 +241,7 @@ BROKEN = [  # close code, what, the bytes
     (1002, "a length longer than it needs", b"\x81\xfe\x00\x05" + b"abcd" + b"xxxxx"), (1002, "the same in 64 bits", b"\x81\xff" + struct.pack(">Q", 300) + b"abcd"),
     ((1002, 1009), "a length of 2^63", b"\x81\xff" + b"\xff" * 8 + b"abcd"),
     (1009, "65537 bytes announced", ws_frame(TEXT, b"", length=65537)), (1009, "many bytes announced", ws_frame(BINARY, b"", length=1 << 40)),
-    (1009, "65537 bytes in fragments", ws_frame(TEXT, b"{" * 40000, fin=False) + ws_frame(0, b"{" * 25537)),
+    ((1009, 4429), "65537 bytes in fragments", ws_frame(TEXT, b"{" * 40000, fin=False) + ws_frame(0, b"{" * 25537)),
     ((1009, 1002, 1008), "a flood of fragments", ws_frame(TEXT, b"", fin=False) + ws_frame(0, b"", fin=False) * 20000),
     (1007, "bad UTF-8", ws_frame(TEXT, b'{"op":"\xff"}')), (1007, "UTF-8 that stops short", ws_frame(TEXT, b'"\xe2\x82')), (1007, "a surrogate", ws_frame(TEXT, b'"\xed\xa0\x80"')),
     (1007, "overlong", ws_frame(TEXT, b'"\xc0\xaf"')), (1007, "split in a character, bad at once", ws_frame(TEXT, b'"\xe2', fin=False) + ws_frame(0, b"\x28", fin=False)),
@@ -298,7 +298,7 @@ def broken_json_is_closed_with_4400_and_wrong_members_answered():
 def a_stream_of_pings_is_answered_whole_to_one_who_reads():
     d = _daemon()
     w = d.ws(_shared["token"])
-    n, payload = 4000, b"p" * 125
+    n, payload = 1000, b"p" * 125  # what limits.messages_burst allows
     w.sock.setblocking(False)
     out, got = ws_frame(PING, payload) * n, b""
     stop = time.monotonic() + SECONDS

@@ -92,13 +92,13 @@ def the_first_message_must_be_a_token():
         assert w.closed() == 4401, op
 
 
-def without_a_token_in_time_it_is_closed_with_4401():
+def without_a_token_in_time_it_is_closed_with_4408():
     d = _daemon()
     w = d.ws()
     w.send({"op": "ping", "id": 1})  # asking does not keep it open
     assert w.next("pong", id=1)
     start = time.monotonic()
-    assert w.closed() == 4401
+    assert w.closed() == 4408
     assert time.monotonic() - start < 2, "0.5 s are configured, and each connection is looked at once a second"
 
 

@@ -119,6 +119,8 @@ class Daemon(Program):
             "binance": {"url": (sim.at["binance"] if sim else off) + "/stream", "symbols": ["BTCUSDT", "SOLUSDT"] if sim else []},
             "pyth": {"url": (sim.at["hermes"] if sim else off) + "/ws", "feeds": ["BTC/USD", "SOL/USD"] if sim else []},
         }
+        # Tests ask often, and most of them are not about that: who is about the limits gives his own.
+        conf["limits"] = {"unauthenticated_per_s": 1000000, "unauthenticated_burst": 1000000, "requests_per_min": 1000000, "requests_per_hour": 1000000}
         for key, value in settings.items():
             section, name = key.split("__")
             conf.setdefault(section, {})[name] = value
