@@ -103,7 +103,7 @@ class _Secure(Daemon):
 def _daemon():
     if not _shared.get("daemon"):
         _shared["sim"] = Sim()
-        _shared["daemon"] = _Secure(_shared["sim"], limits__head_timeout="500ms", limits__auth_timeout="2s")
+        _shared["daemon"] = _Secure(_shared["sim"], limits__head_timeout="500ms", limits__auth_timeout="2s", limits__messages_per_s=1000000, limits__messages_burst=1000000)
     return _shared["daemon"]
 
 
@@ -334,7 +334,7 @@ def what_is_not_tls_is_ended_and_harms_nobody():
     until(lambda: d.open() <= 2, text="the connections went")
 
 
-def a_handshake_that_stops_is_cut_at_the_head_deadline():
+def a_handshake_that_stops_is_cut_at_half_of_the_head_deadline():
     d = _daemon()
     hello = _hello()
     for cut in (0, 1, 4, 5, 6, 40, len(hello) - 1, len(hello)):
@@ -342,7 +342,7 @@ def a_handshake_that_stops_is_cut_at_the_head_deadline():
             start = time.monotonic()
             s.sendall(hello[:cut])
             ended(s)
-            assert 0.3 < time.monotonic() - start < 3, (cut, time.monotonic() - start)
+            assert 0.15 < time.monotonic() - start < 3, (cut, time.monotonic() - start)
     with d.connect() as s:  # a byte now and then does not keep it alive
         start = time.monotonic()
         s.settimeout(0.02)
