@@ -18,11 +18,20 @@ static uint32_t slot_of(const kmy_shard_t *s, const kmy_shard_account_t *acc)
     return (uint32_t)(acc - s->accounts);
 }
 
-static bool ask(kmy_shard_t *s, const kmy_ask_t *ask)
+/* The keeper commits what it finds when it is woken, and a commit costs it the same for one ask as for a hundred: what nobody waits for is left for
+   the next housekeeping (kmy_account_report), some ten milliseconds away. */
+typedef enum { ASK_NOW, ASK_SOON } urgency_t;
+
+static bool ask(kmy_shard_t *s, const kmy_ask_t *ask, urgency_t when)
 {
-    if (!kmy_queue_push(s->asks, ask))
+    if (!kmy_queue_push(s->asks, ask)) {
+        s->keeper_due = true;
         return false; /* full: the caller keeps what it wanted to say and says it again at the next housekeeping */
-    kmy_wake_signal(&s->o.topology->keeper_wake);
+    }
+    if (when == ASK_NOW)
+        kmy_wake_signal(&s->o.topology->keeper_wake);
+    else
+        s->keeper_due = true;
     return true;
 }
 
@@ -30,7 +39,7 @@ static void ask_open(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     kmy_ask_t a = { .kind = KMY_ASK_OPEN, .slot = slot_of(s, acc), .gen = acc->gen };
     memcpy(a.text, acc->name, sizeof a.text);
-    acc->open_sent = ask(s, &a);
+    acc->open_sent = ask(s, &a, ASK_NOW);
 }
 
 kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name)
@@ -172,7 +181,7 @@ static int64_t wanted(const kmy_shard_t *s, const kmy_shard_account_t *acc)
     return clamp(target, s->config->lease.min_nusd, s->config->lease.max_nusd);
 }
 
-static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_nusd)
+static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_nusd, urgency_t when)
 {
     if (acc->lease_asked || acc->state != KMY_ACCOUNT_OPEN)
         return;
@@ -183,7 +192,7 @@ static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_n
         .account_id = acc->id,
         .amount_nusd = amount_nusd,
     };
-    acc->lease_asked = ask(s, &a);
+    acc->lease_asked = ask(s, &a, when);
     kmy_account_touch(s, acc);
 }
 
@@ -191,7 +200,7 @@ void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     int64_t want = wanted(s, acc);
     if (acc->lease.left_nusd < want / 2 && acc->free_nusd > 0)
-        ask_lease(s, acc, want);
+        ask_lease(s, acc, want, acc->lease.left_nusd < want / 8 ? ASK_NOW : ASK_SOON);
 }
 
 kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd)
@@ -201,7 +210,7 @@ kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t 
     if (acc->exhausted || kmy_account_balance(acc) < need_nusd)
         return KMY_COVER_NO;
     int64_t want = wanted(s, acc);
-    ask_lease(s, acc, want > need_nusd ? want : need_nusd);
+    ask_lease(s, acc, want > need_nusd ? want : need_nusd, ASK_NOW);
     return KMY_COVER_WAIT;
 }
 
@@ -219,7 +228,7 @@ void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c
     if (acc->exhausted && !acc->lease_asked)
         pause_session(s, acc, c);
     else
-        ask_lease(s, acc, wanted(s, acc));
+        ask_lease(s, acc, wanted(s, acc), ASK_NOW);
 }
 
 static void take_figures(kmy_shard_account_t *acc, const kmy_tell_t *tell)
@@ -269,7 +278,8 @@ static void told_leased(kmy_shard_t *s, kmy_shard_account_t *acc, const kmy_tell
         wake_waiters(s, acc);
 }
 
-static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes);
+static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes,
+                   urgency_t when);
 
 static void told_recall(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
@@ -278,7 +288,7 @@ static void told_recall(kmy_shard_t *s, kmy_shard_account_t *acc)
        small rest goes whole: split below the price of a tick it would serve nobody. */
     bool whole = !streams || acc->lease.left_nusd < s->config->lease.min_nusd / 8;
     int64_t give = whole ? acc->lease.left_nusd : acc->lease.left_nusd / 2;
-    acc->recalled = !report(s, acc, give, false);
+    acc->recalled = !report(s, acc, give, false, ASK_NOW);
     kmy_account_touch(s, acc);
 }
 
@@ -318,7 +328,8 @@ void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
 /* --- reports ------------------------------------------------------------------------------- */
 
 /* false: the queue was full, nothing changed. */
-static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes)
+static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes,
+                   urgency_t when)
 {
     kmy_lease_t *l = &acc->lease;
     kmy_lease_check(l);
@@ -334,7 +345,7 @@ static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
         .ticks_count = l->ticks_count,
         .queries_count = l->queries_count,
     };
-    if (!ask(s, &a))
+    if (!ask(s, &a, when))
         return false; /* nothing is lost: it all stands in the lease still */
     int64_t period_ns = s->now_ns - acc->report_ns;
     if (period_ns > 0) {
@@ -358,6 +369,13 @@ static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
     return true;
 }
 
+/* Due, within a tenth of the period: all accounts report at the same few instants, so that hundreds of reports make one commit. */
+static bool report_time(const kmy_shard_t *s, const kmy_shard_account_t *acc, int64_t every_ns)
+{
+    int64_t grid_ns = every_ns / 10 + 1;
+    return s->now_ns / grid_ns - acc->report_ns / grid_ns >= 10;
+}
+
 /* Reports one account if it is due; true: it may be forgotten by the touched list. */
 static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
 {
@@ -374,7 +392,7 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
         return false;
     bool forget = !used && (all || s->now_ns - acc->idle_ns > IDLE_FORGET_S * KMY_NS_PER_S);
     if (forget) {
-        report(s, acc, acc->lease.left_nusd, true);
+        report(s, acc, acc->lease.left_nusd, true, ASK_SOON);
         return acc->state == KMY_ACCOUNT_FREE;
     }
     int64_t give = all ? acc->lease.left_nusd : 0;
@@ -382,8 +400,12 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
     int64_t every_ns = s->config->lease.report_every_ns;
     if (acc->lease.queries_count > 0 && every_ns > QUERY_REPORT_NS)
         every_ns = QUERY_REPORT_NS;
-    if (give > 0 || (acc->lease.spent_nusd > 0 && (all || s->now_ns - acc->report_ns >= every_ns)))
-        report(s, acc, give, false);
+    if (give > 0 || (acc->lease.spent_nusd > 0 && (all || report_time(s, acc, every_ns)))) {
+        report(s, acc, give, false, ASK_SOON);
+        /* In the same commit, if what is left would not last until after the next report. */
+        if (!all && acc->lease.left_nusd < wanted(s, acc) / 4 * 3 && acc->free_nusd > 0)
+            ask_lease(s, acc, wanted(s, acc), ASK_SOON);
+    }
     return used && !acc->recalled && acc->lease.spent_nusd == 0 && acc->lease.ticks_count == 0 &&
            acc->lease.queries_count == 0;
 }
@@ -403,5 +425,8 @@ uint32_t kmy_account_report(kmy_shard_t *s, bool all)
         s->touched[kept++] = s->touched[i];
     }
     s->touched_count = kept;
+    if (s->keeper_due)
+        kmy_wake_signal(&s->o.topology->keeper_wake);
+    s->keeper_due = false;
     return holding;
 }

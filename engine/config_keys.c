@@ -105,7 +105,7 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "ring.shared", KMY_KEY_BOOL, KMY_SHAPE_ANY, AT(ring.shared), "false", 0, 1, 0, "also as a file that readers on the same host map" },
     { "snapshot.history_age", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(snapshot.history_age_ns), "24h", 0, 3650 * DAY, 0, "older ticks are removed; 0s: keep no history" },
     { "snapshot.history_bytes", KMY_KEY_SIZE, KMY_SHAPE_ANY, AT(snapshot.history_bytes), "1GiB", 0, 1024 * GIB, 0, "the oldest ticks are removed above this size" },
-    { "snapshot.flush_every", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(snapshot.flush_every_ns), "5ms", MS / 10, MIN, 0, "longest time a tick waits for its transaction" },
+    { "snapshot.flush_every", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(snapshot.flush_every_ns), "20ms", MS / 10, MIN, 0, "longest time a tick waits for its transaction" },
     { "snapshot.batch", KMY_KEY_INT, KMY_SHAPE_ANY, AT(snapshot.batch), "2048", 1, 4096, 0, "ticks in one transaction at most" },
     { "lease.target", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(lease.target_ns), "10s", 10 * MS, HOUR, 0, "how long a lease should last at the account's present rate" },
     { "lease.min", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(lease.min_nusd), "0.001", 1, 1000 * USD, 0, "smallest lease asked for" },
