@@ -361,7 +361,7 @@ struct kmy_shard {
     kmy_strmap_t revoked; /* jti -> expiry in s */
     uint32_t *touched;    /* accounts with something to report */
     uint32_t touched_count;
-    bool keeper_due; /* asks were queued for which the keeper was not woken yet */
+    bool keeper_due;          /* asks were queued for which the keeper was not woken yet */
     const kmy_tell_t *answer; /* to the request that is being resumed */
 
     kmy_shard_feed_t *feeds; /* by catalog idx */
