@@ -130,17 +130,18 @@ static bool end_oldest_stranger(kmy_shard_t *s)
 
 static bool has_room(kmy_shard_t *s)
 {
-    kmy_limiter_t *l = s->o.limiter;
+    const kmy_limiter_t *l = s->o.limiter;
+    uint32_t max = (uint32_t)s->config->limits.connections;
+    uint32_t open = atomic_load_explicit(s->o.public_open, memory_order_relaxed);
     bool many = atomic_load_explicit(&l->unproven, memory_order_relaxed) >= l->unproven_max ||
                 (s->o.tls &&
                  atomic_load_explicit(&l->handshakes, memory_order_relaxed) >= l->handshakes_max);
     if (many && !end_oldest_stranger(s)) /* they are all on other shards */
         return false;
-    if (atomic_load_explicit(s->o.public_open, memory_order_relaxed) <
-        (uint32_t)s->config->limits.connections)
-        return true;
-    end_oldest_stranger(s); /* its place is free a moment later */
-    return false;
+    /* Who is ended leaves a moment later: the last sixteenth is kept free for that, as long as there are strangers. */
+    if (!many && open + max / 16 + 1 >= max)
+        end_oldest_stranger(s);
+    return open < max;
 }
 
 static void arm_recv(kmy_shard_t *s, kmy_conn_t *c)
