@@ -10,6 +10,7 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
 pkg_check_modules(LMDB REQUIRED IMPORTED_TARGET lmdb)
+pkg_check_modules(SECP256K1 REQUIRED IMPORTED_TARGET libsecp256k1) # with the recovery module
 
 add_library(kmy_flags INTERFACE)
 target_include_directories(kmy_flags INTERFACE ${CMAKE_SOURCE_DIR})
@@ -42,7 +43,7 @@ target_link_libraries(kmy_flags INTERFACE Threads::Threads)
 # What a folder needs from outside the tree.
 set(KMY_EXTERN_base)
 set(KMY_EXTERN_ringbuf)
-set(KMY_EXTERN_wire     PkgConfig::OPENSSL)
+set(KMY_EXTERN_wire     PkgConfig::OPENSSL PkgConfig::SECP256K1)
 set(KMY_EXTERN_store    PkgConfig::LMDB)
 set(KMY_EXTERN_adapters PkgConfig::WEBSOCKETS PkgConfig::OPENSSL PkgConfig::CURL)
 set(KMY_EXTERN_pay      PkgConfig::OPENSSL)
