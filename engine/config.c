@@ -5,6 +5,8 @@
 #include "base/nearest.h"
 #include "base/strmap.h"
 #include "engine/config_keys.h"
+#include "pay/entry.h"
+#include "pay/network.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -325,12 +327,57 @@ static kmy_err_t new_feed(loader_t *l, void **base)
     return set_defaults(feed, "feeds[].", l->ctx);
 }
 
+static kmy_err_t new_network(loader_t *l, void **base)
+{
+    kmy_config_t *cfg = l->cfg;
+    size_t count = cfg->payments.networks_count;
+    if (count >= KMY_CONFIG_NETWORKS_MAX)
+        return kmy_config_fail(l->ctx, where(l), "payments.networks", "has more than %d items",
+                               KMY_CONFIG_NETWORKS_MAX);
+    kmy_config_network_t *grown = realloc(cfg->payments.networks, (count + 1) * sizeof *grown);
+    if (!grown)
+        return KMY_FAIL(l->ctx, KMY_INTERNAL, "out of memory");
+    cfg->payments.networks = grown;
+    cfg->payments.networks_count = count + 1;
+    memset(&grown[count], 0, sizeof grown[count]);
+    *base = &grown[count];
+    return set_defaults(&grown[count], "payments.networks[].", l->ctx);
+}
+
+/* What a known network need not say is filled in; what an offer could not be made of is refused here, with its line. */
+static kmy_err_t finish_network(loader_t *l, kmy_config_network_t *n, const char *real, size_t line)
+{
+    const kmy_config_t *cfg = l->cfg;
+    kmy_pay_entry_t entry;
+    kmy_errctx_t why = { 0 };
+    kmy_pay_terms_t terms = {
+        n->name,      n->chain, n->asset, n->asset_name, n->asset_version, n->pay_to,
+        n->fee_payer, NULL,     0
+    };
+    if (kmy_pay_entry_init(&entry, &terms, &why) != KMY_OK)
+        return kmy_config_fail(l->ctx, where_at(l, line), real, "%s", why.detail);
+    memcpy(n->chain, entry.chain, sizeof entry.chain);
+    memcpy(n->asset, entry.asset, sizeof entry.asset);
+    memcpy(n->asset_name, entry.asset_name, sizeof entry.asset_name);
+    memcpy(n->asset_version, entry.asset_version, sizeof entry.asset_version);
+    for (size_t i = 0; i + 1 < cfg->payments.networks_count; i++)
+        if (strcmp(cfg->payments.networks[i].name, n->name) == 0 ||
+            strcmp(cfg->payments.networks[i].chain, n->chain) == 0)
+            return kmy_config_fail(l->ctx, where_at(l, line), real,
+                                   "is the network of payments.networks[%zu] again", i);
+    const kmy_pay_network_t *known = kmy_pay_network(n->name);
+    if (known && n->min_payment_nusd == 0)
+        n->min_payment_nusd = known->min_payment_nusd;
+    return KMY_OK;
+}
+
 static kmy_err_t read_records(loader_t *l, const place_t *at)
 {
     bool feeds = strcmp(at->path, "feeds") == 0;
+    bool networks = strcmp(at->path, "payments.networks") == 0;
     if (l->ev.type != YAML_SEQUENCE_START_EVENT)
         return kmy_config_fail(l->ctx, where(l), at->real, "wants a list of mappings: - {a: b}");
-    if (!feeds)
+    if (!feeds && !networks)
         warn_later(where(l), at->path);
     for (size_t i = 0;; i++) {
         void *base = NULL;
@@ -347,10 +394,14 @@ static kmy_err_t read_records(loader_t *l, const place_t *at)
         size_t line = l->ev.start_mark.line;
         if (feeds)
             err = new_feed(l, &base);
+        else if (networks)
+            err = new_network(l, &base);
         if (err == KMY_OK)
             err = read_mapping(l, base, &sub);
         if (err == KMY_OK)
             err = check_required(l, &sub, line);
+        if (err == KMY_OK && networks)
+            err = finish_network(l, base, sub.real, line);
         if (err != KMY_OK)
             return err;
     }
@@ -599,6 +650,7 @@ void kmy_config_free(kmy_config_t *cfg)
         kmy_config_list_free(&cfg->feeds[i].sources);
     }
     free(cfg->feeds);
+    free(cfg->payments.networks);
     memset(cfg, 0, sizeof *cfg);
 }
 

@@ -19,6 +19,7 @@
 #define KMY_CONFIG_DEPTH_MAX      8 /* the deepest legal key has 4 levels */
 #define KMY_CONFIG_TEXT_BYTES_MAX 512
 #define KMY_CONFIG_LIST_MAX       1024
+#define KMY_CONFIG_NETWORKS_MAX   16
 
 typedef char kmy_config_text_t[KMY_CONFIG_TEXT_BYTES_MAX];
 
@@ -34,6 +35,15 @@ typedef struct kmy_config_feed {
     int64_t stale_after_ns;
     bool required;
 } kmy_config_feed_t;
+
+/* A network that payments are taken on; what is left out of a known one (pay/network.h) is filled in on loading. */
+typedef struct kmy_config_network {
+    char name[33], chain[81], asset[81], asset_name[81], asset_version[17], pay_to[81],
+        fee_payer[81];
+    kmy_config_text_t rpc;
+    int64_t confirmations;
+    int64_t min_payment_nusd; /* 0: the price */
+} kmy_config_network_t;
 
 typedef struct kmy_config {
     struct {
@@ -66,6 +76,11 @@ typedef struct kmy_config {
         int64_t query_nusd, market_query_nusd, tick_nusd, pass_nusd;
         int64_t batch_discount_percent, batch_from;
     } prices;
+    struct {
+        kmy_config_text_t facilitator;
+        kmy_config_network_t *networks;
+        size_t networks_count;
+    } payments;
     struct {
         int64_t connections, per_address, unauthenticated_per_s, unauthenticated_burst, frame_bytes,
             feeds_per_connection;

@@ -18,6 +18,7 @@
 #define NAME   (KMY_FEED_NAME_BYTES_MAX - 1)
 #define AT(m)  offsetof(kmy_config_t, m)
 #define FED(m) offsetof(kmy_config_feed_t, m)
+#define NET(m) offsetof(kmy_config_network_t, m)
 #define LATER  KMY_CONFIG_LATER
 #define WS     "ws wss"
 #define HTTP   "http https"
@@ -70,16 +71,17 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "prices.tiers[].stake", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, NULL, 0, BIG, 0, "KAMIYO staked" },
     { "prices.tiers[].discount", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, NULL, 0, 100, 0, "percent off from that stake" },
 
-    { "payments.facilitator", KMY_KEY_TEXT, KMY_SHAPE_URL, LATER, "", 0, TEXT, HTTP, "x402 facilitator" },
-    { "payments.networks[].name", KMY_KEY_TEXT, KMY_SHAPE_ANY, LATER, NULL, 1, 32, 0, "x402 v1 network name" },
-    { "payments.networks[].chain", KMY_KEY_TEXT, KMY_SHAPE_ANY, LATER, NULL, 3, 80, 0, "CAIP-2 chain id" },
-    { "payments.networks[].asset", KMY_KEY_TEXT, KMY_SHAPE_ANY, LATER, NULL, 1, 80, 0, "token contract or mint" },
-    { "payments.networks[].asset_name", KMY_KEY_TEXT, KMY_SHAPE_ANY, LATER, "", 0, 80, 0, "EIP-712 domain name of the token" },
-    { "payments.networks[].asset_version", KMY_KEY_TEXT, KMY_SHAPE_ANY, LATER, "", 0, 16, 0, "EIP-712 domain version of the token" },
-    { "payments.networks[].pay_to", KMY_KEY_TEXT, KMY_SHAPE_ANY, LATER, NULL, 1, 80, 0, "address that is paid" },
-    { "payments.networks[].rpc", KMY_KEY_TEXT, KMY_SHAPE_URL, LATER, "", 0, TEXT, HTTP, "JSON-RPC address" },
-    { "payments.networks[].confirmations", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, "1", 0, 1000, 0, "blocks until a payment counts" },
-    { "payments.networks[].min_payment", KMY_KEY_MONEY, KMY_SHAPE_ANY, LATER, "0", 0, 1000 * USD, 0, "smallest payment" },
+    { "payments.facilitator", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(payments.facilitator), "", 0, TEXT, HTTP, "x402 facilitator; not used yet" },
+    { "payments.networks[].name", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(name), NULL, 1, 32, 0, "x402 v1 network name; known: base, base-sepolia, ethereum, sepolia, polygon, arbitrum, solana, solana-devnet" },
+    { "payments.networks[].chain", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(chain), "", 0, 80, 0, "CAIP-2 chain id, eip155:<number> or solana:<genesis>; empty: that of a known network" },
+    { "payments.networks[].asset", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(asset), "", 0, 47, 0, "token contract or mint, of 6 decimals; empty: USDC on a known network" },
+    { "payments.networks[].asset_name", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(asset_name), "", 0, 80, 0, "EIP-712 domain name of the token; empty: that of a known network" },
+    { "payments.networks[].asset_version", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(asset_version), "", 0, 16, 0, "EIP-712 domain version of the token; empty: that of a known network" },
+    { "payments.networks[].pay_to", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(pay_to), NULL, 1, 47, 0, "address that is paid; with letters of both cases its checksum must be right" },
+    { "payments.networks[].fee_payer", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(fee_payer), "", 0, 47, 0, "Solana: who pays the network's fee, never the customer" },
+    { "payments.networks[].rpc", KMY_KEY_TEXT, KMY_SHAPE_URL, NET(rpc), "", 0, TEXT, HTTP, "JSON-RPC address; not used yet" },
+    { "payments.networks[].confirmations", KMY_KEY_INT, KMY_SHAPE_ANY, NET(confirmations), "1", 0, 1000, 0, "blocks until a payment counts; not used yet" },
+    { "payments.networks[].min_payment", KMY_KEY_MONEY, KMY_SHAPE_ANY, NET(min_payment_nusd), "0", 0, 1000 * USD, 0, "smallest payment; 0: the price, on Ethereum 1.00" },
 
     { "limits.connections", KMY_KEY_INT, KMY_SHAPE_ANY, AT(limits.connections), "20000", 1, 1000000, 0, "open connections at the public door, all shards together" },
     { "limits.per_address", KMY_KEY_INT, KMY_SHAPE_ANY, AT(limits.per_address), "0", 0, 1000000, 0, "open connections of one address (IPv6: of one /64), all shards together, those of trusted_proxies not counted; 0: no limit" },

@@ -63,17 +63,25 @@ static int print_heads(FILE *out, const char *before, const char *path)
     return depth;
 }
 
-static void print_feeds(FILE *out, const kmy_config_t *cfg)
+/* One list of records, one line each. */
+static void print_records(FILE *out, const char *before, const char *path, const void *records,
+                          size_t count, size_t record_bytes)
 {
-    fputs(cfg->feeds_count ? "feeds:\n" : "feeds: []\n", out);
-    for (size_t i = 0; i < cfg->feeds_count; i++) {
-        const char *lead = "  - { ";
+    char prefix[KMY_CONFIG_PATH_BYTES_MAX];
+    int len = snprintf(prefix, sizeof prefix, "%s[].", path);
+    int depth = print_heads(out, before, path);
+    const char *word = strrchr(path, '.');
+    fprintf(out, "%*s%s:%s\n", 2 * depth, "", word ? word + 1 : path, count ? "" : " []");
+    for (size_t i = 0; i < count; i++) {
+        const char *record = (const char *)records + i * record_bytes;
+        const char *lead = "- { ";
+        fprintf(out, "%*s", 2 * depth + 2, "");
         for (size_t k = 0; k < kmy_config_keys_count; k++) {
             const kmy_config_key_t *key = &kmy_config_keys[k];
-            if (strncmp(key->path, "feeds[].", 8) != 0)
+            if (strncmp(key->path, prefix, (size_t)len) != 0)
                 continue;
-            fprintf(out, "%s%s: ", lead, key->path + 8);
-            print_value(out, &cfg->feeds[i], key);
+            fprintf(out, "%s%s: ", lead, key->path + len);
+            print_value(out, record, key);
             lead = ", ";
         }
         fputs(" }\n", out);
@@ -83,13 +91,13 @@ static void print_feeds(FILE *out, const kmy_config_t *cfg)
 void kmy_config_print(const kmy_config_t *cfg, FILE *out)
 {
     const char *before = "";
-    bool feeds_done = false;
     for (size_t i = 0; i < kmy_config_keys_count; i++) {
         const kmy_config_key_t *key = &kmy_config_keys[i];
-        if (strncmp(key->path, "feeds[].", 8) == 0 && !feeds_done) {
-            print_feeds(out, cfg);
-            feeds_done = true;
-        }
+        if (strcmp(key->path, "feeds[].name") == 0)
+            print_records(out, before, "feeds", cfg->feeds, cfg->feeds_count, sizeof *cfg->feeds);
+        if (strcmp(key->path, "payments.networks[].name") == 0)
+            print_records(out, before, "payments.networks", cfg->payments.networks,
+                          cfg->payments.networks_count, sizeof *cfg->payments.networks);
         if (key->at == KMY_CONFIG_LATER || strchr(key->path, '['))
             continue;
         int depth = print_heads(out, before, key->path);

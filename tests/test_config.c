@@ -2,6 +2,7 @@
 #include "engine/config.h"
 
 #include "base/clock.h"
+#include "base/money.h"
 #include "engine/config_keys.h"
 
 #include <setjmp.h>
@@ -153,7 +154,26 @@ static const struct {
     { "sources: { coingecko: { every: \"0s\" } }\n",
       "f.yaml:1: sources.coingecko.every: '0s' is out of range; legal: 1s to 24h" },
     { "payments: { networks: [ { name: base } ] }\n",
-      "f.yaml:1: payments.networks[0].chain: is missing" },
+      "f.yaml:1: payments.networks[0].pay_to: is missing" },
+    { "payments: { networks: [ { name: base, pay_to: \"0x1\" } ] }\n",
+      "f.yaml:1: payments.networks[0]: pay_to '0x1' is no address: 0x and 40 hex digits, not all "
+      "0" },
+    { "payments: { networks: [ { name: base, pay_to: "
+      "\"0x70997970c51812dc3A010C7d01b50e0d17dc79C8\" } ] }\n",
+      "f.yaml:1: payments.networks[0]: pay_to '0x70997970c51812dc3A010C7d01b50e0d17dc79C8' has the "
+      "wrong checksum; if each digit is right, it is 0x70997970C51812dc3A010C7d01b50e0d17dc79C8" },
+    { "payments: { networks: [ { name: mine, pay_to: "
+      "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" } ] }\n",
+      "f.yaml:1: payments.networks[0]: chain is missing, and no network is known by the other" },
+    { "payments: { networks: [ { name: base, chain: \"eip155:1\", pay_to: "
+      "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" } ] }\n",
+      "f.yaml:1: payments.networks[0]: chain of the network base is eip155:8453, not eip155:1" },
+    { "payments:\n  networks:\n    - { name: base, pay_to: "
+      "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" }\n    - { name: base, pay_to: "
+      "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" }\n",
+      "f.yaml:4: payments.networks[1]: is the network of payments.networks[0] again" },
+    { "payments: { networks: [ { name: solana, pay_to: abc } ] }\n",
+      "f.yaml:1: payments.networks[0]: pay_to 'abc' is no key: 32 bytes in base58" },
     { "sources: { chainlink: { rpc: { base: \"ws://x\" } } }\n",
       "f.yaml:1: sources.chainlink.rpc: 'ws://x' is no address of that kind; legal: http https, 1 "
       "to "
@@ -259,10 +279,14 @@ static const char example[] =
     "payments:\n"
     "  facilitator: \"https://c.example\"\n"
     "  networks:\n"
-    "    - { name: base, chain: \"eip155:8453\", asset: \"0x8335\", asset_name: \"USD Coin\", "
-    "asset_version: \"2\", pay_to: \"0x00\", rpc: \"https://d.example\", confirmations: 1, "
+    "    - { name: base, chain: \"eip155:8453\", asset: "
+    "\"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913\", asset_name: \"USD Coin\", "
+    "asset_version: \"2\", pay_to: \"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\", rpc: "
+    "\"https://d.example\", confirmations: 1, "
     "min_payment: \"0.0001\" }\n"
-    "    - { name: solana, chain: \"solana:5eyk\", asset: \"EPjF\", pay_to: \"abc\", rpc: "
+    "    - { name: solana, chain: \"solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp\", asset: "
+    "\"EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v\", pay_to: "
+    "\"8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL\", rpc: "
     "\"https://e.example\" }\n"
     "limits:   { connections: 20000, per_address: 0, unauthenticated_per_s: 10, frame_bytes: 65536 "
     "}\n";
@@ -279,6 +303,34 @@ static void the_contracts_example_loads(void **state)
     assert_string_equal(cfg.feeds[0].sources.items[1], "chainlink");
     assert_int_equal(cfg.feeds[0].stale_after_ns, 5 * KMY_NS_PER_S);
     assert_true(cfg.feeds[0].required);
+    assert_int_equal(cfg.payments.networks_count, 2);
+    assert_int_equal(cfg.payments.networks[0].min_payment_nusd, 100000);
+    assert_string_equal(cfg.payments.networks[1].rpc, "https://e.example");
+    assert_string_equal(cfg.payments.facilitator, "https://c.example");
+    kmy_config_free(&cfg);
+}
+
+static void a_known_network_needs_only_the_address_that_is_paid(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "payments: { networks: [ { name: ethereum, pay_to: "
+        "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" }, { name: solana-devnet, pay_to: "
+        "8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL } ] }\n";
+    kmy_config_t cfg;
+    kmy_errctx_t ctx = { 0 };
+    if (kmy_config_read(&cfg, "f", text, sizeof text - 1, &ctx) != KMY_OK)
+        fail_msg("%s", ctx.detail);
+    const kmy_config_network_t *n = cfg.payments.networks;
+    assert_string_equal(n[0].chain, "eip155:1");
+    assert_string_equal(n[0].asset, "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48");
+    assert_string_equal(n[0].asset_name, "USD Coin");
+    assert_string_equal(n[0].asset_version, "2");
+    assert_int_equal(n[0].min_payment_nusd, KMY_NUSD_PER_USD);
+    assert_int_equal(n[0].confirmations, 1);
+    assert_string_equal(n[1].chain, "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1");
+    assert_string_equal(n[1].asset, "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU");
+    assert_int_equal(n[1].min_payment_nusd, 0);
     kmy_config_free(&cfg);
 }
 
@@ -307,6 +359,7 @@ static const char unusual[] =
     "  - { name: C/D }\n"
     "prices: { query: 1, market_query: 2.5, tick: \"0.000000001\", pass: 1000, batch_discount: 0, "
     "batch_from: 1 }\n"
+    "payments: { facilitator: \"http://f\" }\n"
     "limits: { connections: 1, per_address: 2, unauthenticated_per_s: 3, unauthenticated_burst: 4, "
     "frame_bytes: 1001, feeds_per_connection: 5, auth_timeout: 1h, idle_timeout: 61s, "
     "head_timeout: 10ms, "
@@ -524,6 +577,7 @@ int main(void)
         cmocka_unit_test(an_empty_file_has_the_contracts_defaults),
         cmocka_unit_test(the_contracts_example_loads),
         cmocka_unit_test(what_print_config_prints_reads_back_the_same),
+        cmocka_unit_test(a_known_network_needs_only_the_address_that_is_paid),
         cmocka_unit_test(the_unusual_file_differs_from_the_default_in_every_line),
         cmocka_unit_test(print_config_masks_the_secret),
         cmocka_unit_test(the_environment_overrides_the_file),
