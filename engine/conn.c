@@ -286,12 +286,14 @@ static void resume_recv(kmy_shard_t *s, kmy_conn_t *c)
 /* As long as something is used up: a chunked body is decoded in place, so it begins only when its request stands first in the buffer. */
 static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
 {
-    while (c->in && c->in->len > 0 && reads_input(s, c)) {
+    bool waits = false; /* what is there is no whole request yet: more must come */
+    while (c->in && c->in->len > 0 && !waits && reads_input(s, c)) {
         kmy_in_t *in = c->in;
         size_t used = consume(s, c, in->bytes, in->len);
         KMY_ASSERT(c->in == in);
+        waits = used == 0 && reads_input(s, c);
         if (used == 0)
-            break;
+            continue;
         if (used == in->len) {
             free(in);
             c->in = NULL;
@@ -304,7 +306,7 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
         }
     }
     if (c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS) {
-        if (reads_input(s, c) || c->close_after)
+        if (!c->in || waits || c->close_after)
             resume_recv(s, c);
         else
             pause_recv(s, c);
@@ -330,9 +332,10 @@ static void take_bytes(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         size_t used = had ? 0 : consume(s, c, data, len);
         bool keeps = c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS;
         if (used < len && keeps && !c->close_after) {
-            size_t max = reads_input(s, c)
-                             ? KMY_IN_BYTES_MAX
-                             : KMY_IN_BYTES_MAX + (size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES;
+            /* Held back, what the ring had taken before still comes; asking reads_input may have made room by sending, with much kept from before. */
+            bool reads = !c->recv_paused && reads_input(s, c);
+            size_t max = reads ? KMY_IN_BYTES_MAX
+                               : KMY_IN_BYTES_MAX + (size_t)KMY_RECV_BUFFERS * KMY_RECV_BYTES;
             if (!keep_input(c, data + used, len - used, max)) {
                 kmy_conn_kill(s, c);
             } else {
