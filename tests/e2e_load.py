@@ -142,6 +142,21 @@ def slow_readers_have_gaps_and_the_others_none():
         assert d["money"]["ledger"] == d["money"]["counted"], d["money"]  # what was skipped costs nothing
 
 
+def what_was_paid_for_is_delivered_to_the_last_tick_on_two_shards():
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        f.write("agents: 40\nramp_per_s: 0\naccounts: 8\nbalance: '0.000250'\nspend: true\nshards: 2\nmarket: {feeds: 70, ticks_per_s: 20}\n"
+                "mix: [{kind: stream, feeds: 5, feeds_min: 1, spread: uniform, pick: random, encoding: mixed}]\n")
+        f.flush()
+        d = report(f.name, "--agents", "40", "--duration", "4s")
+        assert d["verdict"] == "pass" and d["delivered"] == 8 * 250 and d["unspent"] == 0 and d["paused"] >= 40, d
+        assert d["money"]["ledger"] == "0.002000000", d["money"]
+        f.seek(0)
+        f.write("agents: 40\nramp_per_s: 0\naccounts: 8\nbalance: '0.250000'\nspend: true\nshards: 2\nmarket: {feeds: 70, ticks_per_s: 20}\n")
+        f.flush()
+        d = report(f.name, code=1)
+        assert d["verdict"] == "fail" and d["unspent"] > 0 and "unspent" in d["error_kinds"], d  # there was not time enough to spend it
+
+
 def a_bar_that_is_not_met_is_a_fail():
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
         f.write("mix: [{kind: stream}]\nbars: {delivered_min: 1e12, p50_ms: 1e-6}\n")
@@ -179,14 +194,16 @@ def a_daemon_that_runs_already_is_used():
     r = load("run", "agents-1000", "--url", "http://127.0.0.1:9", "--token", "x", code=1)
     assert "cannot reach" in r.stderr
     assert "kamiyo-load" in load("--version").stdout and "usage" in load("--help").stdout
-    assert set(re.findall(r"^(\S+)", load("list").stdout, re.M)) == {"agents-1000", "ceiling", "slow-readers", "storm", "mixed-http", "soak"}
+    assert set(re.findall(r"^(\S+)", load("list").stdout, re.M)) == {
+        "agents-1000", "agents-10000", "ceiling", "exit", "slow-readers", "spend", "storm", "mixed-http", "soak"}
 
 
 def main():
     for f in (a_thousand_agents_in_small_pass_and_are_counted_right, a_tick_that_was_overlooked_is_a_fail, binary_frames_are_judged_as_well,
               other_servers_are_judged_by_the_same_books,
               after_a_storm_everybody_goes_on_where_it_was, queries_and_batches_are_paid_to_the_nano_usd,
-              slow_readers_have_gaps_and_the_others_none, a_bar_that_is_not_met_is_a_fail, the_page_stands_alone,
+              slow_readers_have_gaps_and_the_others_none,
+              what_was_paid_for_is_delivered_to_the_last_tick_on_two_shards, a_bar_that_is_not_met_is_a_fail, the_page_stands_alone,
               wrong_usage_is_exit_2_and_one_line, a_daemon_that_runs_already_is_used):
         if len(sys.argv) > 2 and f.__name__ not in sys.argv[2:]:
             continue

@@ -67,21 +67,49 @@ static uint32_t draw(const load_t *l, const load_group_t *g, uint64_t *random)
     double u = (double)(load_random(random) >> 11) / 9007199254740992.0; /* 2^53 */
     if (g->pick != LOAD_ZIPF_SET)
         return (uint32_t)(u * l->market_count);
-    double sum = 0;
-    for (uint32_t i = 0; i < l->market_count; i++)
-        sum += pow(i + 1, -g->zipf_s);
-    for (uint32_t i = 0; i < l->market_count; i++) {
-        u -= pow(i + 1, -g->zipf_s) / sum;
-        if (u < 0)
-            return i;
+    /* The sums of the weights so far, made once a group: 1,000 agents would ask a million times for a power. */
+    static double sums[LOAD_FEEDS_MAX];
+    static const load_group_t *made_for;
+    for (uint32_t i = 0; made_for != g && i < l->market_count; i++)
+        sums[i] = pow(i + 1, -g->zipf_s) + (i ? sums[i - 1] : 0);
+    made_for = g;
+    u *= sums[l->market_count - 1];
+    uint32_t lo = 0;
+    for (uint32_t hi = l->market_count - 1; lo < hi;) {
+        uint32_t mid = (lo + hi) / 2;
+        if (sums[mid] > u)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
-    return l->market_count - 1;
+    return lo;
+}
+
+/* Of zipf the least is the most frequent: k further feeds have the weight 1 / (k + 1). */
+static uint32_t how_many(const load_group_t *g, uint64_t *random)
+{
+    uint32_t span = g->feeds_min ? g->feeds - g->feeds_min + 1 : 1;
+    double u = (double)(load_random(random) >> 11) / 9007199254740992.0; /* 2^53 */
+    if (g->spread == LOAD_FIXED || span == 1)
+        return g->feeds;
+    if (g->spread == LOAD_UNIFORM)
+        return g->feeds_min + (uint32_t)(u * span);
+    double sum = 0;
+    for (uint32_t k = 1; k <= span; k++)
+        sum += 1.0 / k;
+    for (uint32_t k = 1; k <= span; k++) {
+        u -= 1.0 / k / sum;
+        if (u < 0)
+            return g->feeds_min + k - 1;
+    }
+    return g->feeds;
 }
 
 /* Its feeds: the first k of the market, or k different ones drawn. */
 static bool choose_feeds(load_t *l, load_agent_t *a, const load_group_t *g)
 {
-    uint32_t want = g->feeds < l->market_count ? g->feeds : l->market_count;
+    uint32_t want = how_many(g, &a->random);
+    want = want < l->market_count ? want : l->market_count;
     a->subs = calloc(want + 1, sizeof *a->subs);
     if (!a->subs)
         return false;
@@ -119,7 +147,8 @@ bool load_agents_make(load_t *l)
 {
     uint32_t given[LOAD_GROUPS_MAX] = { 0 };
     l->agents = calloc(l->s.agents + 1, sizeof *l->agents);
-    if (!l->agents)
+    l->accounts = calloc(l->accounts_count, sizeof *l->accounts);
+    if (!l->agents || !l->accounts)
         return false;
     for (uint32_t i = 0; i < l->s.agents; i++) {
         load_agent_t *a = &l->agents[i];
@@ -129,6 +158,10 @@ bool load_agents_make(load_t *l)
         a->fd = -1;
         a->kind = (uint8_t)g->kind;
         a->slow = g->slow;
+        a->encoding = (uint8_t)(g->encoding == LOAD_MIXED ? given[a->group] % LOAD_ENCODINGS
+                                                          : (uint32_t)g->encoding);
+        a->account = i % l->accounts_count;
+        l->accounts[a->account].agents++;
         a->random = (l->s.seed + i + 1) * UINT64_C(0x9e3779b97f4a7c15) | 1;
         if (g->kind == LOAD_STREAM && !choose_feeds(l, a, g))
             return false;
@@ -148,9 +181,12 @@ void load_agents_free(load_t *l)
             close(l->agents[i].fd);
         free(l->agents[i].rest);
         free(l->agents[i].subs);
-        free(l->agents[i].token);
     }
+    for (uint32_t i = 0; l->accounts && i < l->accounts_count; i++)
+        free(l->accounts[i].token);
+    free(l->accounts);
     free(l->agents);
+    l->accounts = NULL;
     l->agents = NULL;
 }
 
@@ -182,6 +218,7 @@ static void dial(load_t *l, load_agent_t *a)
         l->dialed_count++;
     else
         l->reconnects++;
+    a->dial_ns = l->now_ns;
     a->conn_frames = 0;
     a->rest_len = 0;
     a->nats_left = 0;
@@ -211,6 +248,8 @@ void load_agent_over(load_t *l, load_agent_t *a)
 
 void load_agent_hangup(load_t *l, load_agent_t *a)
 {
+    if (a->state == LOAD_CLOSING)
+        load_hist_add(&l->bye, kmy_mono_ns() - a->dial_ns);
     bool again = a->again && !l->ending;
     if (!again) {
         load_agent_over(l, a);
@@ -225,7 +264,7 @@ void load_agent_hangup(load_t *l, load_agent_t *a)
     a->busy = false;
     a->state = LOAD_IDLE;
     /* All at once is the storm; a few milliseconds of spread are what a network would do to it. */
-    load_at(l, a, l->now_ns + (int64_t)(load_random(&a->random) % REDIAL_NS));
+    load_at(l, a, l->now_ns + l->s.storm_away_ns + (int64_t)(load_random(&a->random) % REDIAL_NS));
 }
 
 bool load_agent_send(load_t *l, load_agent_t *a, const void *bytes, size_t len)
@@ -258,6 +297,7 @@ void load_agent_close(load_t *l, load_agent_t *a)
 {
     static const uint8_t frame[] = { 0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8 }; /* 1000, mask 0 */
     a->state = LOAD_CLOSING;
+    a->dial_ns = kmy_mono_ns();
     if (!load_agent_send(l, a, frame, sizeof frame))
         load_agent_over(l, a);
 }
@@ -281,7 +321,7 @@ static void shake(load_t *l, load_agent_t *a)
                      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                      "Sec-WebSocket-Key: %.24s\r\n%s%s%s\r\n",
                      l->path, l->authority, key, l->raw ? "" : "Authorization: Bearer ",
-                     l->raw ? "" : a->token, l->raw ? "" : "\r\n");
+                     l->raw ? "" : l->accounts[a->account].token, l->raw ? "" : "\r\n");
     if (!load_agent_send(l, a, head, (size_t)n))
         load_agent_over(l, a);
 }
@@ -292,7 +332,7 @@ static void subscribe(load_t *l, load_agent_t *a)
     const load_group_t *g = &l->s.groups[a->group];
     kmy_buf_t b = kmy_buf(text, sizeof text);
     kmy_buf_fmt(&b, "{\"op\":\"subscribe\",\"id\":1,\"encoding\":\"%s\",\"slow_reader\":\"%s\",",
-                g->encoding == LOAD_FLAT ? "flatbuffers" : "json", g->slow_reader);
+                a->encoding == LOAD_FLAT ? "flatbuffers" : "json", g->slow_reader);
     bool resumes = false;
     kmy_buf_str(&b, "\"feeds\":[");
     for (uint32_t i = 0; i < a->subs_count; i++) {
@@ -347,6 +387,13 @@ void load_agent_live(load_t *l, load_agent_t *a)
     a->state = LOAD_LIVE;
     l->live_count++;
     l->up_count += a->dials == 1;
+    int64_t took_ns = kmy_mono_ns() - a->dial_ns;
+    load_hist_add(a->dials == 1 ? &l->join : &l->back, took_ns);
+    if (a->away) {
+        a->away = false;
+        if (--l->away_count == 0 && kmy_mono_ns() - l->storm_ns > l->all_back_ns)
+            l->all_back_ns = kmy_mono_ns() - l->storm_ns;
+    }
     if (a->slow) { /* from now on it reads by its own clock, or not at all */
         watch(l, a, EPOLL_CTL_MOD, 0);
         if (l->s.groups[a->group].read_bytes_per_s > 0)
@@ -490,9 +537,12 @@ void load_agent_due(load_t *l, load_agent_t *a)
 
 void load_agent_cut(load_t *l, load_agent_t *a, bool reset)
 {
-    if (a->state == LOAD_IDLE || a->state == LOAD_OVER || a->kind == LOAD_TOPUP)
+    if (a->state == LOAD_IDLE || a->state == LOAD_OVER || a->kind == LOAD_TOPUP ||
+        l->s.groups[a->group].stays)
         return;
     a->again = true;
+    l->away_count += !a->away;
+    a->away = true;
     if (a->state == LOAD_LIVE && a->kind == LOAD_STREAM && !reset && !a->slow) {
         load_agent_close(l, a); /* reads on until the server has closed as well */
         return;
@@ -521,6 +571,7 @@ void load_agent_end(load_t *l, load_agent_t *a)
         watch(l, a, EPOLL_CTL_MOD, EPOLLIN);
     }
     a->state = LOAD_BALANCING;
+    a->dial_ns = kmy_mono_ns();
     if (!load_agent_text(l, a, ask, sizeof ask - 1))
         load_agent_over(l, a);
 }

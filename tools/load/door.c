@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,18 +105,6 @@ static kmy_err_t door_read(door_t *d, kmy_view_t *body, kmy_errctx_t *ctx)
     }
 }
 
-static kmy_err_t get(door_t *d, const load_t *l, const char *path, kmy_view_t *body,
-                     kmy_errctx_t *ctx)
-{
-    char text[1024];
-    int n = snprintf(text, sizeof text,
-                     "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", path,
-                     l->admin_token);
-    if (!door_send(d, text, (size_t)n))
-        return KMY_FAIL(ctx, KMY_UNAVAILABLE, "the daemon takes no bytes");
-    return door_read(d, body, ctx);
-}
-
 /* --- feeds --------------------------------------------------------------------------------- */
 
 static bool copy_text(kmy_json_token_t t, char *out, size_t cap)
@@ -190,13 +179,16 @@ kmy_err_t load_door_feeds(load_t *l, kmy_errctx_t *ctx)
 {
     door_t d = { .fd = -1 };
     int64_t until = kmy_mono_ns() + DOOR_S * KMY_NS_PER_S;
+    static const char ask[] = "GET /v1/feeds HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     kmy_view_t body;
     bool all = false;
     l->feeds = calloc(KMY_FEEDS_MAX, sizeof *l->feeds);
     kmy_err_t err =
         l->feeds ? door_open(&d, &l->public_at, ctx) : KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
     while (err == KMY_OK && !all) {
-        err = get(&d, l, "/v1/feeds", &body, ctx);
+        err = door_send(&d, ask, sizeof ask - 1)
+                  ? door_read(&d, &body, ctx)
+                  : KMY_FAIL(ctx, KMY_UNAVAILABLE, "the daemon takes no bytes");
         if (err == KMY_OK)
             err = read_feeds(l, body, &all, ctx);
         if (err == KMY_OK && !all && kmy_mono_ns() > until)
@@ -210,12 +202,12 @@ kmy_err_t load_door_feeds(load_t *l, kmy_errctx_t *ctx)
 
 /* --- tokens -------------------------------------------------------------------------------- */
 
-static bool mint_ask(door_t *d, const load_t *l, uint32_t agent)
+static bool mint_ask(door_t *d, const load_t *l, uint32_t account)
 {
     char body[256];
     char text[1024];
     int n = snprintf(body, sizeof body, "{\"account\":\"load:%u\",\"usd\":\"%s\",\"ttl_s\":86400}",
-                     agent, l->s.balance);
+                     account, l->s.balance);
     n = snprintf(text, sizeof text,
                  "POST /v1/admin/tokens HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
                  "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
@@ -223,12 +215,12 @@ static bool mint_ask(door_t *d, const load_t *l, uint32_t agent)
     return door_send(d, text, (size_t)n);
 }
 
-static kmy_err_t mint_read(door_t *d, load_t *l, uint32_t agent, kmy_errctx_t *ctx)
+static kmy_err_t mint_read(door_t *d, load_t *l, uint32_t account, kmy_errctx_t *ctx)
 {
     kmy_view_t body;
     kmy_json_t js;
     kmy_json_field_t f[] = { { .key = "token" }, { .key = "balance" } };
-    load_agent_t *a = &l->agents[agent];
+    load_account_t *a = &l->accounts[account];
     kmy_err_t err = door_read(d, &body, ctx);
     if (err != KMY_OK)
         return err;
@@ -247,10 +239,10 @@ kmy_err_t load_door_mint(load_t *l, kmy_errctx_t *ctx)
     door_t doors[MINTS_AT_ONCE];
     kmy_err_t err = KMY_OK;
     uint32_t opened = 0;
-    while (opened < MINTS_AT_ONCE && opened < l->s.agents && err == KMY_OK)
+    while (opened < MINTS_AT_ONCE && opened < l->accounts_count && err == KMY_OK)
         err = door_open(&doors[opened++], &l->admin_at, ctx);
-    for (uint32_t i = 0; i < l->s.agents && err == KMY_OK; i += opened) {
-        uint32_t n = l->s.agents - i < opened ? l->s.agents - i : opened;
+    for (uint32_t i = 0; i < l->accounts_count && err == KMY_OK; i += opened) {
+        uint32_t n = l->accounts_count - i < opened ? l->accounts_count - i : opened;
         for (uint32_t k = 0; k < n && err == KMY_OK; k++) {
             if (!mint_ask(&doors[k], l, i + k))
                 err = KMY_FAIL(ctx, KMY_UNAVAILABLE, "the admin door takes no bytes");
@@ -265,50 +257,147 @@ kmy_err_t load_door_mint(load_t *l, kmy_errctx_t *ctx)
 
 /* --- the ledger ---------------------------------------------------------------------------- */
 
-static int64_t consumed_of(door_t *d, const load_t *l, const char *path)
+static bool get_send(door_t *d, const load_t *l, const char *path)
+{
+    char text[1024];
+    int n = snprintf(text, sizeof text,
+                     "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", path,
+                     l->admin_token);
+    return door_send(d, text, (size_t)n);
+}
+
+/* -1: not to be had. */
+static int64_t consumed_read(door_t *d)
 {
     kmy_view_t body;
     kmy_json_t js;
     kmy_json_field_t f[] = { { .key = "consumed" } };
     int64_t nusd;
     kmy_errctx_t ctx;
-    if (get(d, l, path, &body, &ctx) != KMY_OK)
+    if (door_read(d, &body, &ctx) != KMY_OK)
         return -1;
     kmy_json_init(&js, body.ptr, body.len);
     return kmy_json_object(&js, f, 1, NULL) == KMY_OK && money(f[0].token, &nusd) ? nusd : -1;
 }
 
-int64_t load_door_consumed(load_t *l, bool whole)
+static int64_t total_consumed(const load_t *l)
 {
     door_t d = { .fd = -1 };
     kmy_errctx_t ctx;
-    char path[96];
-    int64_t sum = 0;
-    if (door_open(&d, &l->admin_at, &ctx) != KMY_OK)
-        sum = -1;
-    else if (whole)
-        sum = consumed_of(&d, l, "/v1/admin/ledger");
-    for (uint32_t i = 0; sum >= 0 && !whole && i < l->s.agents; i++) {
-        snprintf(path, sizeof path, "/v1/admin/accounts?account=load:%u", i);
-        int64_t one = consumed_of(&d, l, path);
-        sum = one < 0 ? -1 : sum + one;
-    }
+    int64_t nusd = -1;
+    if (door_open(&d, &l->admin_at, &ctx) == KMY_OK && get_send(&d, l, "/v1/admin/ledger"))
+        nusd = consumed_read(&d);
     door_close(&d);
+    return nusd;
+}
+
+/* What each account consumed so far into consumed_nusd, by several connections at once; their sum, -1: not to be had. */
+static int64_t accounts_consumed(load_t *l)
+{
+    door_t doors[MINTS_AT_ONCE];
+    kmy_errctx_t ctx;
+    uint32_t opened = 0;
+    int64_t sum = 0;
+    while (opened < MINTS_AT_ONCE && opened < l->accounts_count && sum >= 0)
+        sum = door_open(&doors[opened++], &l->admin_at, &ctx) == KMY_OK ? 0 : -1;
+    for (uint32_t i = 0; i < l->accounts_count && sum >= 0; i += opened) {
+        uint32_t n = l->accounts_count - i < opened ? l->accounts_count - i : opened;
+        for (uint32_t k = 0; k < n && sum >= 0; k++) {
+            char path[96];
+            snprintf(path, sizeof path, "/v1/admin/accounts?account=load:%u", i + k);
+            sum = get_send(&doors[k], l, path) ? sum : -1;
+        }
+        for (uint32_t k = 0; k < n && sum >= 0; k++) {
+            int64_t one = l->accounts[i + k].consumed_nusd = consumed_read(&doors[k]);
+            sum = one < 0 ? -1 : sum + one;
+        }
+    }
+    while (opened > 0)
+        door_close(&doors[--opened]);
     return sum;
 }
 
-void load_door_audit(load_t *l, bool whole, int64_t consumed_before_nusd)
+int64_t load_door_before(load_t *l, bool whole)
 {
+    if (whole)
+        return total_consumed(l);
+    int64_t sum = accounts_consumed(l);
+    for (uint32_t i = 0; i < l->accounts_count; i++)
+        l->accounts[i].before_nusd = l->accounts[i].consumed_nusd;
+    return sum;
+}
+
+/* --- the audit ----------------------------------------------------------------------------- */
+
+static void miscount(load_t *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void miscount(load_t *l, const char *fmt, ...)
+{
+    va_list ap;
+    if (l->miscounted++ > 0)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(l->miscount_detail, sizeof l->miscount_detail, fmt, ap);
+    va_end(ap);
+}
+
+/* By our own count: what the account's agents read, and what they may have been charged beyond that. */
+typedef struct counted {
+    int64_t charged_nusd, slack_nusd;
+    int64_t tick_nusd; /* the cheapest tick any of its agents was offered */
+} counted_t;
+
+static counted_t *count_by_account(const load_t *l)
+{
+    counted_t *by = calloc(l->accounts_count, sizeof *by);
+    for (uint32_t i = 0; by && i < l->s.agents; i++) {
+        const load_agent_t *a = &l->agents[i];
+        counted_t *c = &by[a->account];
+        c->charged_nusd += a->charged_nusd;
+        c->slack_nusd += a->slack_nusd;
+        for (uint32_t k = 0; k < a->subs_count; k++) {
+            int64_t price = l->feeds[a->subs[k].feed].tick_nusd;
+            c->tick_nusd = c->tick_nusd == 0 || price < c->tick_nusd ? price : c->tick_nusd;
+        }
+    }
+    return by;
+}
+
+/* One account's books: by the ledger what we counted; never more than was paid in; where all is to be spent, all that buys a whole tick. */
+static void audit_account(load_t *l, uint32_t i, const counted_t *c)
+{
+    const load_account_t *a = &l->accounts[i];
+    int64_t got = a->consumed_nusd - a->before_nusd;
+    if (got < c->charged_nusd || got > c->charged_nusd + c->slack_nusd)
+        miscount(l,
+                 "account load:%u: the ledger consumed %" PRId64 " nano-USD, by our count %" PRId64
+                 "..%" PRId64,
+                 i, got, c->charged_nusd, c->charged_nusd + c->slack_nusd);
+    if (c->charged_nusd > a->credited_nusd)
+        miscount(l, "account load:%u: paid %" PRId64 " nano-USD, was given %" PRId64 " worth", i,
+                 a->credited_nusd, c->charged_nusd);
+    int64_t left = a->credited_nusd - c->charged_nusd - c->slack_nusd;
+    if (l->s.spend && c->tick_nusd > 0 && left >= c->tick_nusd) {
+        l->unspent += (uint64_t)(left / c->tick_nusd);
+        load_fault(l, NULL, LOAD_FAULT_UNSPENT,
+                   "account load:%u: %" PRId64 " nano-USD left, a tick costs %" PRId64, i, left,
+                   c->tick_nusd);
+    }
+}
+
+void load_door_audit(load_t *l, bool whole, int64_t before_nusd)
+{
+    counted_t *by = count_by_account(l);
     int64_t charged = 0;
     int64_t slack = 0;
-    for (uint32_t i = 0; i < l->s.agents; i++) {
-        charged += l->agents[i].charged_nusd;
-        slack += l->agents[i].slack_nusd;
+    for (uint32_t i = 0; by && i < l->accounts_count; i++) {
+        charged += by[i].charged_nusd;
+        slack += by[i].slack_nusd;
     }
     int64_t until = kmy_mono_ns() + 20 * KMY_NS_PER_S;
     int64_t got;
     for (;;) { /* leases come back as the sockets close; more than we count is wrong at once */
-        got = load_door_consumed(l, whole) - consumed_before_nusd;
+        int64_t now = whole ? total_consumed(l) : accounts_consumed(l);
+        got = now < 0 ? now : now - before_nusd;
         if (got >= charged || got < 0 || kmy_mono_ns() > until)
             break;
         poll(NULL, 0, 50);
@@ -316,13 +405,15 @@ void load_door_audit(load_t *l, bool whole, int64_t consumed_before_nusd)
     l->ledger_nusd = got;
     l->charged_nusd = charged;
     l->slack_nusd = slack;
-    if (got >= charged && got <= charged + slack)
-        return;
-    l->miscounted++;
-    if (!l->miscount_detail[0])
-        snprintf(l->miscount_detail, sizeof l->miscount_detail,
-                 "the ledger consumed %" PRId64 " nano-USD, by our count %" PRId64 "..%" PRId64,
+    bool known = by && got >= 0 && (!whole || accounts_consumed(l) >= 0);
+    if (!known)
+        load_fault(l, NULL, LOAD_FAULT_LEDGER, "the admin door does not tell what was consumed");
+    else if (got < charged || got > charged + slack)
+        miscount(l, "the ledger consumed %" PRId64 " nano-USD, by our count %" PRId64 "..%" PRId64,
                  got, charged, charged + slack);
+    for (uint32_t i = 0; known && i < l->accounts_count; i++)
+        audit_account(l, i, &by[i]);
+    free(by);
 }
 
 /* --- counters ------------------------------------------------------------------------------ */
@@ -347,8 +438,8 @@ void load_door_count(load_t *l, int sign)
     uint64_t ticks;
     if (!l->admin_token[0])
         return;
-    if (door_open(&d, &l->admin_at, &ctx) == KMY_OK &&
-        get(&d, l, "/metrics", &page, &ctx) == KMY_OK && counter(page, "send_total", &sends) &&
+    if (door_open(&d, &l->admin_at, &ctx) == KMY_OK && get_send(&d, l, "/metrics") &&
+        door_read(&d, &page, &ctx) == KMY_OK && counter(page, "send_total", &sends) &&
         counter(page, "delivered_tick_total", &ticks)) {
         l->server_sends += (uint64_t)sign * sends;
         l->server_ticks += (uint64_t)sign * ticks;

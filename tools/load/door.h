@@ -11,15 +11,15 @@ bool load_address_parse(const char *text, struct sockaddr_in *out);
 /* GET /v1/feeds into l->feeds, and the market's feeds into l->market (venue feeds before others, in the order of the list); waits up to 15 s until
    they tick. */
 kmy_err_t load_door_feeds(load_t *l, kmy_errctx_t *ctx);
-/* A token and l->s.balance for each agent, accounts load:0, load:1 ... */
+/* A token and l->s.balance for each account, load:0, load:1 ... */
 kmy_err_t load_door_mint(load_t *l, kmy_errctx_t *ctx);
-/* Waits (at most 20 s) until the ledger's account says between charged and charged + slack for each of ours, summed; notes a miscount otherwise.
-   whole: the ledger is ours alone, so that one total does; else account by account. */
-void load_door_audit(load_t *l, bool whole, int64_t consumed_before_nusd);
+/* What was consumed before the run.  whole: the ledger is ours alone, so that one total does; else account by account.  -1: not to be had. */
+int64_t load_door_before(load_t *l, bool whole);
+/* Waits (at most 20 s) until the ledger says between charged and charged + slack for all of ours, then looks at each account; notes a miscount
+   otherwise, and with l->s.spend what was left unspent. */
+void load_door_audit(load_t *l, bool whole, int64_t before_nusd);
 /* Adds the daemon's counters of sends and delivered ticks to the two (subtracts them: sign -1).  Without an admin door, or if it does not answer in
    time: nothing. */
 void load_door_count(load_t *l, int sign);
-/* What was consumed so far, by the ledger's total or by our accounts' sum; -1: not to be had. */
-int64_t load_door_consumed(load_t *l, bool whole);
 
 #endif

@@ -166,7 +166,7 @@ static void symbol_name(uint32_t i, char out[SYMBOL_BYTES_MAX])
     if (i < 3)
         snprintf(out, SYMBOL_BYTES_MAX, "%s", known[i]);
     else
-        snprintf(out, SYMBOL_BYTES_MAX, "K%02u", i % 100);
+        snprintf(out, SYMBOL_BYTES_MAX, i < 100 ? "K%02u" : "K%03u", i % 1000);
 }
 
 /* Events a second that make so many ticks: the simulator's eight are five bookTicker, two trade, one aggTrade. */
@@ -182,7 +182,8 @@ static uint64_t event_rate(const load_scenario_t *s)
 static kmy_err_t start_sim(load_fleet_t *f, load_t *l, const char *bin, int core, char *line,
                            kmy_errctx_t *ctx)
 {
-    char program[320], market[LOAD_FEEDS_MAX * 32 + 256], err_path[300];
+    char program[320], err_path[300];
+    static char market[LOAD_FEEDS_MAX * 32 + 256];
     int n = snprintf(market, sizeof market,
                      "seed=%" PRIu64 ",rate=%" PRIu64 ",symbols=", l->s.seed ? l->s.seed : 1,
                      event_rate(&l->s));
@@ -228,7 +229,7 @@ static kmy_err_t write_config(const load_fleet_t *f, const load_t *l, const char
     if (!c)
         return KMY_FAIL_SYS(ctx, KMY_IO, "cannot write %.120s: %s", path, strerror(errno));
     fprintf(c, "public: { listen: \"127.0.0.1:0\" }\nadmin: { listen: \"127.0.0.1:0\" }\n");
-    fprintf(c, "data: \"%s/data\"\nshards: { count: 1, pin: true }\n", f->dir);
+    fprintf(c, "data: \"%s/data\"\nshards: { count: %u, pin: true }\n", f->dir, l->s.shards);
     fprintf(c, "limits: { connections: %u }\n", l->s.agents + 1000);
     fprintf(c, "snapshot: { history_bytes: 64MiB }\nlog_level: warn\nsources:\n");
     fprintf(c, "  binance: { url: \"%s/stream\", streams: [%s], symbols: [", binance, l->s.stream);
@@ -289,7 +290,7 @@ kmy_err_t load_fleet_start(load_fleet_t *f, load_t *l, bool pin, kmy_errctx_t *c
     if (err == KMY_OK)
         err = write_config(f, l, binance, hermes, ctx);
     if (err == KMY_OK)
-        err = start_daemon(f, l, bin, both ? 0 : -1, line, ctx);
+        err = start_daemon(f, l, bin, both && l->s.shards == 1 ? 0 : -1, line, ctx);
     if (err != KMY_OK) {
         bool ok;
         load_fleet_stop(f, &ok);

@@ -1,6 +1,7 @@
 #include "tools/load/book.h"
 #include "tools/load/load.h"
 
+#include "base/clock.h"
 #include "base/decimal.h"
 #include "base/money.h"
 #include "wire/json.h"
@@ -295,6 +296,8 @@ static void on_balance(load_t *l, load_agent_t *a, kmy_json_token_t balance,
 {
     int64_t ticks = 0;
     int64_t nusd = 0;
+    const load_account_t *acc = &l->accounts[a->account];
+    int64_t want = acc->credited_nusd - a->charged_nusd;
     if (a->state != LOAD_BALANCING)
         return;
     if (!kmy_json_i64(charged, &ticks) || balance.type != KMY_JSON_STRING ||
@@ -302,9 +305,10 @@ static void on_balance(load_t *l, load_agent_t *a, kmy_json_token_t balance,
         load_fault(l, a, LOAD_FAULT_DECODE, "a balance frame without figures");
     else if ((uint64_t)ticks != a->conn_frames)
         note_miscount(l, a, "ticks", ticks, (int64_t)a->conn_frames);
-    else if (a->credited_nusd > 0 && (nusd > a->credited_nusd - a->charged_nusd ||
-                                      nusd < a->credited_nusd - a->charged_nusd - a->slack_nusd))
-        note_miscount(l, a, "money", nusd, a->credited_nusd - a->charged_nusd);
+    else if (acc->credited_nusd > 0 && acc->agents == 1 &&
+             (nusd > want || nusd < want - a->slack_nusd))
+        note_miscount(l, a, "money", nusd, want);
+    load_hist_add(&l->answer, kmy_mono_ns() - a->dial_ns);
     load_agent_close(l, a);
 }
 
@@ -338,6 +342,8 @@ static void on_message(load_t *l, load_agent_t *a, const char *text, size_t len)
         l->slow_warnings++;
     else if (kmy_json_is(type, "status"))
         l->stale_status += kmy_json_is(f[STATE].token, "stale");
+    else if (kmy_json_is(type, "payment_required") && l->s.spend)
+        l->paused++;
     else if (kmy_json_is(type, "error") || kmy_json_is(type, "payment_required") ||
              kmy_json_is(type, "goaway"))
         load_fault(l, a, LOAD_FAULT_REFUSED, "%.*s", (int)(len < 120 ? len : 120), text);

@@ -41,6 +41,15 @@ typedef enum {
     LOAD_NATS,  /* nats-server's WebSocket door: SUB tick */
 } load_dialect_t;
 
+/* Who pays: one agent's own, or shared by several. */
+typedef struct load_account {
+    char *token; /* owned */
+    uint32_t agents;
+    int64_t credited_nusd; /* 0: not known (a token that was given) */
+    int64_t before_nusd;   /* consumed before the run, by the ledger; -1: not to be had */
+    int64_t consumed_nusd; /* after it, less that */
+} load_account_t;
+
 /* One subscription of one agent. */
 typedef struct load_sub {
     uint64_t last; /* offset held; of a fresh one: told by "subscribed" */
@@ -72,23 +81,26 @@ typedef struct load_agent {
     bool reading;     /* in the epoll set for input */
     bool busy;        /* HTTP: a request is out */
     bool again;       /* a storm cut it: dial again once closed */
+    bool away;        /* the same, until it is back */
     bool ended_early; /* the daemon closed a slow one, as it may */
+    uint8_t encoding; /* load_encoding_t, never LOAD_MIXED */
+    uint32_t account;
+    int64_t
+        dial_ns; /* of the present connection; then when the balance was asked for, or the close frame sent */
     uint32_t dials;
     uint32_t subs_count;
     uint32_t hint; /* subscription that had the last tick */
     uint32_t rest_len, rest_cap;
     uint8_t *rest;    /* begin of a frame that is not whole; owned */
     load_sub_t *subs; /* by feed index, ascending; owned */
-    char *token;      /* owned, or shared with others where tokens were given */
     uint64_t
         nats_left; /* payload bytes of the present frame that have not come or are not used up */
     uint64_t conn_frames; /* ticks read on this connection */
     uint64_t frames;      /* ticks read */
     int64_t charged_nusd; /* by our own count: ticks and answers */
     int64_t slack_nusd;   /* may have been charged beyond that: handed to sockets that were reset */
-    int64_t credited_nusd;
-    int64_t due_ns;      /* monotonic: next thing to do by itself; 0: none */
-    int64_t intended_ns; /* HTTP: when the request that is out was due */
+    int64_t due_ns;       /* monotonic: next thing to do by itself; 0: none */
+    int64_t intended_ns;  /* HTTP: when the request that is out was due */
     uint64_t random;
 } load_agent_t;
 
@@ -104,6 +116,7 @@ typedef struct load_agent {
     X(REFUSED, "refused")     /* an error frame or a paused stream */                              \
     X(STATUS, "http_status")  /* not 200 */                                                        \
     X(TIMEOUT, "timeout")     /* no end within its time */                                         \
+    X(UNSPENT, "unspent")     /* money for a tick that came, and no tick */                        \
     X(LEDGER, "ledger")       /* the books of the daemon cannot be had */
 
 typedef enum {
@@ -156,6 +169,8 @@ typedef struct load {
     uint32_t market[LOAD_FEEDS_MAX]; /* feeds the scenario's market has, by popularity */
     uint32_t market_count;
 
+    load_account_t *accounts;
+    uint32_t accounts_count;
     load_agent_t *agents; /* s.agents, and one more for top-ups */
     uint32_t agents_count;
     uint32_t over_count;
@@ -173,20 +188,27 @@ typedef struct load {
     bool measuring, ending;
     uint32_t storms;
     int64_t storm_due_ns;
-    uint32_t topup_next;
+    uint32_t topup_next; /* account */
+    uint32_t away_count; /* cut by a storm and not yet back */
+    int64_t storm_ns;    /* when the last one was */
+    int64_t all_back_ns; /* the longest a storm's agents took until all were back */
 
     /* what was seen */
     uint64_t delivered, delivered_slow, answers, batches, topups, frames_injected;
     uint64_t measured_delivered, measured_answers;
-    uint64_t lost, miscounted;
+    uint64_t lost, miscounted, unspent;
     uint64_t gaps[LOAD_GAP_REASONS];      /* frames */
     uint64_t gap_ticks[LOAD_GAP_REASONS]; /* ticks they name */
-    uint64_t slow_warnings, evicted, reconnects, resumes, bytes, reads, stale_status, clock_back;
+    uint64_t slow_warnings, evicted, reconnects, resumes, paused, bytes, reads, stale_status,
+        clock_back;
     uint64_t faults[LOAD_FAULTS];
     char fault_detail[LOAD_FAULTS][160]; /* the first of each */
     char miscount_detail[200];
     char lost_detail[200];
     load_hist_t tick, tick_second, query, batch, topup, answer_second;
+    load_hist_t join, back; /* dial to "subscribed": the first time, and after a storm */
+    load_hist_t answer,
+        bye; /* at the end: asked for the balance and told; close frame and end of the connection */
     load_second_t *timeline; /* LOAD_SECONDS_MAX, as address space */
     uint32_t seconds;
 

@@ -166,6 +166,7 @@ static void begin_end(load_t *l, int64_t second_ns)
 static void storm(load_t *l)
 {
     l->storms++;
+    l->storm_ns = l->now_ns;
     l->storm_due_ns += l->s.storm_every_ns;
     if (l->s.storms_max > 0 && l->storms >= l->s.storms_max)
         l->storm_due_ns = INT64_MAX;
@@ -173,11 +174,13 @@ static void storm(load_t *l)
         load_agent_cut(l, &l->agents[i], l->s.storm_reset);
 }
 
-/* The last storm leaves everybody time to come back before the end. */
+/* The last storm leaves everybody time to come back before the end, if they are to come back. */
 static bool storm_is_due(const load_t *l)
 {
+    int64_t left_ns = l->stop_ns - l->now_ns;
+    bool for_good = l->s.storm_away_ns >= left_ns;
     return l->measuring && l->storm_due_ns > 0 && l->now_ns >= l->storm_due_ns &&
-           l->stop_ns - l->now_ns > KMY_NS_PER_S / 2;
+           (for_good || left_ns > l->s.storm_away_ns + KMY_NS_PER_S / 2);
 }
 
 static bool all_up(const load_t *l)
@@ -248,7 +251,8 @@ static void settle_slack(load_t *l)
 {
     for (uint32_t i = 0; i < l->agents_count; i++) {
         load_agent_t *a = &l->agents[i];
-        for (uint32_t k = 0; a->ended_early && k < a->subs_count; k++) {
+        bool unread = a->ended_early || (a->away && l->s.storm_reset);
+        for (uint32_t k = 0; unread && k < a->subs_count; k++) {
             const load_feed_t *f = &l->feeds[a->subs[k].feed];
             if (f->newest > a->subs[k].last)
                 a->slack_nusd += (int64_t)(f->newest - a->subs[k].last) * f->tick_nusd;
@@ -267,6 +271,10 @@ static bool take_memory(load_t *l)
     load_hist_clear(&l->query);
     load_hist_clear(&l->batch);
     load_hist_clear(&l->topup);
+    load_hist_clear(&l->join);
+    load_hist_clear(&l->back);
+    load_hist_clear(&l->answer);
+    load_hist_clear(&l->bye);
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     return l->buffer && l->timeline != MAP_FAILED && l->epoll_fd >= 0;
 }

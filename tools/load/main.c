@@ -272,9 +272,9 @@ static kmy_err_t raw_feed(load_t *l, kmy_errctx_t *ctx)
 
 static kmy_err_t share_tokens(const options_t *o, load_t *l, kmy_errctx_t *ctx)
 {
-    for (uint32_t i = 0; i < l->s.agents; i++) {
-        l->agents[i].token = strdup(o->tokens[i % o->tokens_count]);
-        if (!l->agents[i].token)
+    for (uint32_t i = 0; i < l->accounts_count; i++) {
+        l->accounts[i].token = strdup(o->tokens[i]);
+        if (!l->accounts[i].token)
             return KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
     }
     return KMY_OK;
@@ -283,6 +283,9 @@ static kmy_err_t share_tokens(const options_t *o, load_t *l, kmy_errctx_t *ctx)
 static kmy_err_t prepare(const options_t *o, load_t *l, kmy_errctx_t *ctx)
 {
     kmy_err_t err = l->raw ? raw_feed(l, ctx) : load_door_feeds(l, ctx);
+    bool given = !l->raw && !l->admin_token[0];
+    uint32_t accounts = given ? o->tokens_count : l->s.accounts ? l->s.accounts : l->s.agents;
+    l->accounts_count = accounts < l->s.agents ? accounts : l->s.agents;
     if (err == KMY_OK && !load_agents_make(l))
         err = KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
     if (err == KMY_OK && l->admin_token[0])
@@ -337,7 +340,7 @@ static int run(const options_t *o)
         load_pin_self();
     if (err == KMY_OK)
         err = prepare(o, l, &ctx);
-    int64_t before = l->admin_token[0] && err == KMY_OK ? load_door_consumed(l, own) : 0;
+    int64_t before = l->admin_token[0] && err == KMY_OK ? load_door_before(l, own) : 0;
     if (err == KMY_OK)
         err = load_loop(l, &stop, &ctx);
     if (err == KMY_OK && l->admin_token[0])

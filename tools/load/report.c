@@ -80,6 +80,7 @@ void load_judge(const load_t *l, load_verdict_t *v)
     at_most(v, "p99_ms", ms(v->p99_ns), b->p99_ms);
     at_most(v, "p999_ms", ms(v->p999_ns), b->p999_ms);
     at_most(v, "query_p99_ms", ms(load_hist_quantile(&l->query, 0.99)), b->query_p99_ms);
+    at_most(v, "back_p99_ms", ms(load_hist_quantile(&l->back, 0.99)), b->back_p99_ms);
     at_most(v, "cpu_us_per_delivery", v->cpu_us_per_delivery, b->cpu_us_per_delivery);
     at_most(v, "rss_mib", (double)l->server_rss_max / 1048576, b->rss_mib);
     if (v->delivered_per_s < b->delivered_per_s_min)
@@ -141,6 +142,10 @@ void load_report_text(const load_t *l, const load_verdict_t *v, FILE *out)
     latency_line(out, "query", &l->query);
     latency_line(out, "batch", &l->batch);
     latency_line(out, "topup", &l->topup);
+    latency_line(out, "join", &l->join);
+    latency_line(out, "back", &l->back);
+    latency_line(out, "balance", &l->answer);
+    latency_line(out, "bye", &l->bye);
     fprintf(out, "  gaps    ");
     for (int i = 0; i < LOAD_GAP_REASONS; i++) {
         if (l->gaps[i] > 0 || i == 0)
@@ -149,6 +154,11 @@ void load_report_text(const load_t *l, const load_verdict_t *v, FILE *out)
     }
     fprintf(out, " storms=%u  reconnects=%" PRIu64 "  evicted=%" PRIu64 "  topups=%" PRIu64 "\n",
             l->storms, l->reconnects, l->evicted, l->topups);
+    if (l->storms > 0)
+        fprintf(out, "  storms   all back after %.0f ms at most\n", ms(l->all_back_ns));
+    if (l->s.spend)
+        fprintf(out, "  spent    accounts=%u  paused=%" PRIu64 "  unspent ticks=%" PRIu64 "\n",
+                l->accounts_count, l->paused, l->unspent);
     if (l->server_pid)
         fprintf(
             out,
@@ -215,8 +225,10 @@ static void json_counts(const load_t *l, FILE *out)
     }
     fprintf(out,
             "},\"storms\":%u,\"reconnects\":%" PRIu64 ",\"resumes\":%" PRIu64
-            ",\"evicted\":%" PRIu64 ",\"slow_reader_warnings\":%" PRIu64 ",\"topups\":%" PRIu64,
-            l->storms, l->reconnects, l->resumes, l->evicted, l->slow_warnings, l->topups);
+            ",\"evicted\":%" PRIu64 ",\"slow_reader_warnings\":%" PRIu64 ",\"topups\":%" PRIu64
+            ",\"accounts\":%u,\"paused\":%" PRIu64 ",\"unspent\":%" PRIu64 ",\"all_back_ms\":%.3f",
+            l->storms, l->reconnects, l->resumes, l->evicted, l->slow_warnings, l->topups,
+            l->accounts_count, l->paused, l->unspent, ms(l->all_back_ns));
 }
 
 void load_report_json(const load_t *l, const load_verdict_t *v, FILE *out)
@@ -248,6 +260,10 @@ void load_report_json(const load_t *l, const load_verdict_t *v, FILE *out)
     json_latency(out, "query", &l->query, false);
     json_latency(out, "batch", &l->batch, false);
     json_latency(out, "topup", &l->topup, false);
+    json_latency(out, "join", &l->join, false);
+    json_latency(out, "back", &l->back, false);
+    json_latency(out, "balance", &l->answer, false);
+    json_latency(out, "bye", &l->bye, false);
     fputc('}', out);
     json_counts(l, out);
     char ledger[KMY_NUSD_BYTES_MAX], ours[KMY_NUSD_BYTES_MAX], slack[KMY_NUSD_BYTES_MAX];

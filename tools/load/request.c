@@ -27,7 +27,8 @@ static void put_head(load_t *l, const load_agent_t *a, kmy_buf_t *b, const char 
                      const char *path, size_t body)
 {
     kmy_buf_fmt(b, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n", method, path,
-                l->authority, a->kind == LOAD_TOPUP ? l->admin_token : a->token);
+                l->authority,
+                a->kind == LOAD_TOPUP ? l->admin_token : l->accounts[a->account].token);
     if (body > 0)
         kmy_buf_fmt(b, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body);
     kmy_buf_str(b, "\r\n");
@@ -46,7 +47,7 @@ static void put_query(load_t *l, load_agent_t *a, kmy_buf_t *b)
 static void put_batch(load_t *l, load_agent_t *a, kmy_buf_t *b)
 {
     const load_group_t *g = &l->s.groups[a->group];
-    char text[LOAD_FEEDS_MAX * (LOAD_NAME_BYTES_MAX + 24)];
+    char text[LOAD_BATCH_MAX * (LOAD_NAME_BYTES_MAX + 24)];
     kmy_buf_t body = kmy_buf(text, sizeof text);
     kmy_buf_str(&body, "{\"queries\":[");
     for (uint32_t i = 0; i < g->feeds && i < l->market_count; i++)
@@ -67,7 +68,7 @@ static void put_topup(load_t *l, load_agent_t *a, kmy_buf_t *b)
 
 void load_request_send(load_t *l, load_agent_t *a)
 {
-    static char text[LOAD_FEEDS_MAX * (LOAD_NAME_BYTES_MAX + 24) + LOAD_TOKEN_BYTES_MAX + 1024];
+    static char text[LOAD_BATCH_MAX * (LOAD_NAME_BYTES_MAX + 24) + LOAD_TOKEN_BYTES_MAX + 1024];
     if (l->ending || a->busy || a->state != LOAD_LIVE)
         return;
     if (a->intended_ns == 0)
@@ -108,21 +109,21 @@ static void check_answer(load_t *l, load_agent_t *a, const char *body, size_t le
     }
     a->charged_nusd += charged;
     /* A top-up may have been minted that this balance does not know yet, or knows before we were told: only too little is an error. */
-    if (a->credited_nusd > 0 && l->s.topup_every_ns == 0 &&
-        (balance > a->credited_nusd - a->charged_nusd ||
-         balance < a->credited_nusd - a->charged_nusd - a->slack_nusd) &&
-        l->miscounted++ == 0)
+    const load_account_t *acc = &l->accounts[a->account];
+    int64_t want = acc->credited_nusd - a->charged_nusd;
+    if (acc->credited_nusd > 0 && acc->agents == 1 && l->s.topup_every_ns == 0 &&
+        (balance > want || balance < want - a->slack_nusd) && l->miscounted++ == 0)
         snprintf(l->miscount_detail, sizeof l->miscount_detail,
                  "agent %zu: balance %" PRId64 " nano-USD after a query, by our count %" PRId64,
-                 (size_t)(a - l->agents), balance, a->credited_nusd - a->charged_nusd);
+                 (size_t)(a - l->agents), balance, want);
 }
 
 static void topped_up(load_t *l)
 {
     int64_t usd = 0;
     kmy_nusd_parse(l->s.topup_usd, strlen(l->s.topup_usd), &usd);
-    l->agents[l->topup_next].credited_nusd += usd;
-    l->topup_next = (l->topup_next + 1) % l->s.agents;
+    l->accounts[l->topup_next].credited_nusd += usd;
+    l->topup_next = (l->topup_next + 1) % l->accounts_count;
     l->topups++;
 }
 

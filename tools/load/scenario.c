@@ -1,5 +1,7 @@
 #include "tools/load/scenario.h"
 
+#include "base/limits.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -169,11 +171,22 @@ static kmy_err_t put_pick(reader_t *r, const yaml_node_t *n, void *at, double mi
     return err;
 }
 
+static kmy_err_t put_spread(reader_t *r, const yaml_node_t *n, void *at, double min, double max)
+{
+    (void)min;
+    (void)max;
+    static const char *const words[] = { "fixed", "uniform", "zipf", NULL };
+    int v = 0;
+    kmy_err_t err = choice(r, n, words, &v);
+    *(load_spread_t *)at = (load_spread_t)v;
+    return err;
+}
+
 static kmy_err_t put_encoding(reader_t *r, const yaml_node_t *n, void *at, double min, double max)
 {
     (void)min;
     (void)max;
-    static const char *const words[] = { "json", "flatbuffers", NULL };
+    static const char *const words[] = { "json", "flatbuffers", "mixed", NULL };
     int v = 0;
     kmy_err_t err = choice(r, n, words, &v);
     *(load_encoding_t *)at = (load_encoding_t)v;
@@ -215,11 +228,14 @@ static const key_t_ group_keys[] = {
     { "kind", put_kind, offsetof(load_group_t, kind), 0, 0 },
     { "share", put_u32, offsetof(load_group_t, share), 1, 1e6 },
     { "feeds", put_u32, offsetof(load_group_t, feeds), 1, LOAD_FEEDS_MAX },
+    { "feeds_min", put_u32, offsetof(load_group_t, feeds_min), 1, LOAD_FEEDS_MAX },
+    { "spread", put_spread, offsetof(load_group_t, spread), 0, 0 },
     { "pick", put_pick, offsetof(load_group_t, pick), 0, 0 },
     { "zipf_s", put_double, offsetof(load_group_t, zipf_s), 0, 10 },
     { "encoding", put_encoding, offsetof(load_group_t, encoding), 0, 0 },
     { "slow_reader", put_policy, offsetof(load_group_t, slow_reader), 0, 16 },
     { "slow", put_bool, offsetof(load_group_t, slow), 0, 0 },
+    { "stays", put_bool, offsetof(load_group_t, stays), 0, 0 },
     { "read_bytes_per_s", put_u64, offsetof(load_group_t, read_bytes_per_s), 0, 1e9 },
     { "feed", put_text, offsetof(load_group_t, feed), 0, LOAD_NAME_BYTES_MAX },
     { "think_min", put_duration, offsetof(load_group_t, think_min_ns), 0, DAYS },
@@ -236,6 +252,7 @@ static const key_t_ market_keys[] = {
 static const key_t_ storm_keys[] = {
     { "every", put_duration, offsetof(load_scenario_t, storm_every_ns), 0.1, DAYS },
     { "count", put_u32, offsetof(load_scenario_t, storms_max), 1, 1e6 },
+    { "away", put_duration, offsetof(load_scenario_t, storm_away_ns), 0, DAYS },
     { "how", put_how, offsetof(load_scenario_t, storm_reset), 0, 0 },
     { 0 },
 };
@@ -251,6 +268,7 @@ static const key_t_ bars_keys[] = {
     { BAR(p999_ms) },
     { BAR(query_p99_ms) },
     { BAR(slow_warned_min) },
+    { BAR(back_p99_ms) },
     { BAR(cpu_us_per_delivery) },
     { BAR(rss_mib) },
     { BAR(delivered_min) },
@@ -309,6 +327,10 @@ static kmy_err_t put_mix(reader_t *r, const yaml_node_t *list, void *at, double 
             return fault(r, n, "think_max is below think_min", NULL);
         if (g->slow && g->kind != LOAD_STREAM)
             return fault(r, n, "only stream agents can be slow", NULL);
+        if (g->feeds_min > g->feeds || (g->spread != LOAD_FIXED && g->feeds_min == 0))
+            return fault(r, n, "a spread needs feeds_min, from 1 to feeds", NULL);
+        if (g->kind == LOAD_BATCH && g->feeds > LOAD_BATCH_MAX)
+            return fault(r, n, "a batch has at most 100 feeds", NULL);
     }
     return KMY_OK;
 }
@@ -343,6 +365,10 @@ static const key_t_ top_keys[] = {
     { "duration", put_duration, offsetof(load_scenario_t, duration_ns), 0.1, DAYS },
     { "settle", put_duration, offsetof(load_scenario_t, settle_ns), 0, 600 },
     { "balance", put_text, offsetof(load_scenario_t, balance), 0, 32 },
+    { "accounts", put_u32, offsetof(load_scenario_t, accounts), 1, LOAD_AGENTS_MAX },
+    { "spend", put_bool, offsetof(load_scenario_t, spend), 0, 0 },
+    { "shards", put_u32, offsetof(load_scenario_t, shards), 1, KMY_SHARDS_MAX },
+    { "tls", put_bool, offsetof(load_scenario_t, tls), 0, 0 },
     { "seed", put_u64, offsetof(load_scenario_t, seed), 0, 9e15 },
     { "market", put_market, 0, 0, 0 },
     { "mix", put_mix, 0, 0, 0 },
@@ -412,6 +438,7 @@ static void defaults(load_scenario_t *s, const char *name)
                             .settle_ns = 1000000000,
                             .balance = "10",
                             .seed = 1,
+                            .shards = 1,
                             .market_feeds = 1,
                             .ticks_per_s = 50,
                             .stream = "aggTrade",

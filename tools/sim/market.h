@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIM_MARKET_SYMBOLS_MAX 64
+#define SIM_MARKET_SYMBOLS_MAX 1000
 #define SIM_MARKET_NAME_BYTES  24
 #define SIM_MARKET_RATE_MAX    1000000 /* events a second of one symbol */
 
