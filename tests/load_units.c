@@ -327,8 +327,10 @@ static void a_fresh_subscription_may_begin_behind_the_snapshot_but_not_later(voi
 static void every_shipped_scenario_is_legal(void **state)
 {
     (void)state;
-    static const char *const names[] = { "agents-1000", "ceiling",    "slow-readers",
-                                         "storm",       "mixed-http", "soak" };
+    static const char *const names[] = {
+        "agents-1000",  "agents-10000", "ceiling", "exit",  "mixed-http",
+        "slow-readers", "soak",         "spend",   "storm",
+    };
     assert_int_equal(load_shipped_count, sizeof names / sizeof names[0]);
     for (size_t i = 0; i < load_shipped_count; i++) {
         load_scenario_t s;
