@@ -196,11 +196,25 @@ static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_n
     kmy_account_touch(s, acc);
 }
 
+/* A lease that is used up, or half used, in a quarter of lease.target was too small: the next one is twice as large.  Without this a busy account's first
+   leases, ten queries each, would take a commit apiece for seconds: the report that tells its rate waits while a lease is asked for. */
+static void outgrown(const kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    const int64_t target_ns = s->config->lease.target_ns;
+    if (acc->lease_asked || acc->leased_ns == 0 || s->now_ns - acc->leased_ns >= target_ns / 4 ||
+        wanted(s, acc) == s->config->lease.max_nusd)
+        return;
+    int64_t least = s->config->lease.min_nusd * 1000 / (target_ns / KMY_NS_PER_MS) + 1;
+    acc->rate_nusd_s = 2 * (acc->rate_nusd_s > least ? acc->rate_nusd_s : least);
+}
+
 void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     int64_t want = wanted(s, acc);
-    if (acc->lease.left_nusd < want / 2 && acc->free_nusd > 0)
-        ask_lease(s, acc, want, acc->lease.left_nusd < want / 8 ? ASK_NOW : ASK_SOON);
+    if (acc->lease.left_nusd >= want / 2 || acc->free_nusd == 0)
+        return;
+    outgrown(s, acc);
+    ask_lease(s, acc, wanted(s, acc), acc->lease.left_nusd < want / 8 ? ASK_NOW : ASK_SOON);
 }
 
 kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd)
@@ -209,6 +223,7 @@ kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t 
         return KMY_COVER_YES;
     if (acc->exhausted || kmy_account_balance(acc) < need_nusd)
         return KMY_COVER_NO;
+    outgrown(s, acc);
     int64_t want = wanted(s, acc);
     ask_lease(s, acc, want > need_nusd ? want : need_nusd, ASK_NOW);
     return KMY_COVER_WAIT;
@@ -225,6 +240,7 @@ static void pause_session(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *
 void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
 {
     c->starved = true;
+    outgrown(s, acc);
     if (acc->exhausted && !acc->lease_asked)
         pause_session(s, acc, c);
     else
@@ -264,6 +280,7 @@ static void told_leased(kmy_shard_t *s, kmy_shard_account_t *acc, const kmy_tell
     /* Nothing granted while others hold some: the keeper has called it back and will say when it is there. */
     acc->exhausted = tell->amount_nusd == 0 && acc->free_nusd == 0 && acc->elsewhere_nusd == 0;
     if (tell->amount_nusd > 0) {
+        acc->leased_ns = s->now_ns;
         feed_sessions(s, acc);
     } else if (acc->exhausted) {
         uint32_t next;
