@@ -342,6 +342,20 @@ def a_client_that_pipelines_thousands_and_reads_gets_all_answers():
                 assert time.monotonic() < stop, (got, n, len(out))
 
 
+def a_busy_account_is_leased_more_at_a_time():
+    """An account begins with leases of ten queries (lease.min), each a durable commit of the ledger; one that is gone too soon is followed by a larger one."""
+    d, _, token = _funded("1")
+    with d.connect() as s:
+        before, rest = d.metrics()["ledger_commit_total"], b""
+        for _ in range(20):
+            s.sendall(100 * f"GET /v1/ingest-data?feed={SOL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+            for _ in range(100):
+                a, rest = read_answer(s, rest)
+                assert a.status == 200, a.body
+        commits = d.metrics()["ledger_commit_total"] - before
+    assert commits < 60, commits  # 2,000 queries would be 200 leases of ten
+
+
 def a_client_that_pipelines_and_does_not_read_costs_little_memory():
     d = _daemon()
     before = d.rss()
