@@ -10,6 +10,8 @@
 #define KMY_ACCOUNT_BYTES_MAX 128  /* CAIP-10, with its terminator */
 #define KMY_JTI_BYTES_MAX     40   /* token id, with its terminator */
 #define KMY_TOKEN_BYTES_MAX   1024 /* a JWT as it stands in a header */
+#define KMY_PAYMENT_BYTES_MAX                                                                      \
+    12288 /* an x402 payment in base64: 2,030 seen, up to 5 KiB of echoed extensions, room */
 
 #define KMY_UPSTREAM_FRAME_BYTES_MAX                                                               \
     (1 << 20) /* one whole upstream message; Binance's largest seen is 64 KiB */
@@ -43,5 +45,6 @@ _Static_assert(KMY_CATCHUP_BYTES_MAX >= 2 * KMY_TICK_JSON_BYTES_MAX, "some frame
 _Static_assert(KMY_WS_FRAME_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX,
                "one size of assembly buffer serves both");
 _Static_assert(KMY_HTTP_HEAD_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX, "the same");
+_Static_assert(KMY_PAYMENT_BYTES_MAX < KMY_HTTP_HEAD_BYTES_MAX, "a payment is a header");
 
 #endif

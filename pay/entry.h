@@ -22,7 +22,7 @@
 #define KMY_PAY_VERSION_BYTES_MAX 17
 #define KMY_PAY_MEMO_BYTES_MAX    129
 #define KMY_PAY_DECIMALS          6 /* of USDC everywhere: a base unit is a millionth of a dollar */
-#define KMY_PAY_TIMEOUT_S_MAX     86400
+#define KMY_PAY_TIMEOUT_S_MAX     INT32_MAX /* what every client reads as a whole number */
 
 typedef enum { KMY_PAY_EVM, KMY_PAY_SOLANA } kmy_pay_family_t;
 
