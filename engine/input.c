@@ -56,7 +56,9 @@ static kmy_err_t decode_chunks(kmy_in_t *in, uint8_t *data, size_t len, kmy_errc
     size_t out = 0;
     kmy_err_t err = kmy_http_chunks_feed(&in->chunks, (char *)data + begin, &raw, &out, ctx);
     in->decoded_bytes += (uint32_t)out;
-    if (in->decoded_bytes > KMY_HTTP_BODY_BYTES_MAX)
+    /* What a chunk announces counts at once: nobody has to wait for bytes that will be refused. */
+    if (err != KMY_BAD_INPUT && (in->decoded_bytes > KMY_HTTP_BODY_BYTES_MAX ||
+                                 in->chunks.left > KMY_HTTP_BODY_BYTES_MAX - in->decoded_bytes))
         return KMY_FAIL(ctx, KMY_TOO_BIG, "body above %d bytes", KMY_HTTP_BODY_BYTES_MAX);
     if (err == KMY_AGAIN) { /* all raw bytes are consumed: only the payload stays */
         in->len = in->head_bytes + in->decoded_bytes;
