@@ -38,6 +38,10 @@
 #define KMY_HISTORY_CHUNKS    16    /* asks of one shard that are under way at once; power of two */
 #define KMY_CATCHUP_BYTES_MAX 32768 /* of frames; the rest of a chunk is asked for again */
 
+/* Sessions that ended, kept for those that go on with them: of 8 feeds each takes some 400 bytes, so 40,000 of them. */
+#define KMY_SESSION_KEEP_NS         (INT64_C(600) * 1000000000)
+#define KMY_SESSION_TABLE_BYTES_MAX (16u << 20)
+
 #define KMY_RING_SLOTS_MAX  (1u << 24)
 #define KMY_QUEUE_SLOTS_MAX (1u << 20)
 
