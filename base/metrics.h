@@ -36,6 +36,8 @@
     X(shard_lost_total, counter, "ticks a shard was lapped by")                                    \
     X(delivered_tick_total, counter, "tick frames handed to sockets")                              \
     X(repeated_tick_total, counter, "of them repeated free of charge to a session that went on")   \
+    X(session_taken_total, counter,                                                                \
+      "open sessions ended because another connection went on with them")                          \
     X(delivered_byte_total, counter, "bytes handed to sockets")                                    \
     X(conflated_tick_total, counter, "ticks skipped for slow readers, never charged")              \
     X(send_total, counter, "send operations submitted")                                            \

@@ -5,6 +5,7 @@
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/stream.h"
+#include "engine/subs.h"
 
 #include <string.h>
 
@@ -262,6 +263,8 @@ static void feed_sessions(kmy_shard_t *s, kmy_shard_account_t *acc)
         kmy_conn_t *c = kmy_conn_at(s, i);
         if (!c->starved && !c->paused)
             continue;
+        if (c->paused)
+            kmy_subs_go_on(s, c);
         c->starved = false;
         c->paused = false;
         c->unpaid_ns = 0;

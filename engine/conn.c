@@ -3,8 +3,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/account.h"
+#include "engine/catchup.h"
 #include "engine/egress.h"
 #include "engine/input.h"
+#include "engine/session.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/throttle.h"
@@ -571,6 +573,7 @@ void kmy_conn_ws_close(kmy_shard_t *s, kmy_conn_t *c, uint16_t code, const char 
     c->close_sent = true;
     if (!kmy_egress_bytes(s, c, frame, n))
         return;
+    kmy_session_end(s, c);
     kmy_stream_unsubscribe_all(s, c);
     kmy_conn_linger(s, c);
 }
@@ -591,7 +594,9 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (c->state != KMY_CONN_DEAD || c->recv_armed || c->poll_armed || c->in_flight)
         return;
+    kmy_session_end(s, c);
     kmy_stream_unsubscribe_all(s, c);
+    kmy_catchup_free(s, c);
     kmy_account_unwait(s, c);
     kmy_account_leave(s, c);
     kmy_throttle_session(s, c);
@@ -631,6 +636,7 @@ static void scan_ws(kmy_shard_t *s, kmy_conn_t *c)
 {
     const kmy_config_t *cfg = s->config;
     uint64_t lag;
+    kmy_session_scan(s, c);
     if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
         kmy_stream_close(
             s, c, KMY_TIMEOUT,

@@ -10,6 +10,7 @@
 #include "engine/limiter.h"
 #include "engine/recorder.h"
 #include "engine/roster.h"
+#include "engine/session_table.h"
 #include "engine/shard.h"
 #include "engine/topology.h"
 #include "pay/ledger.h"
@@ -59,6 +60,7 @@ struct kmy_daemon {
     char public_text[KMY_DOOR_TEXT_BYTES];
     char admin_text[KMY_DOOR_TEXT_BYTES];
     kmy_roster_t *roster;
+    kmy_session_table_t *sessions;
     kmy_limiter_t *limiter;
     kmy_tls_t *tls; /* NULL: the public door is plain */
     _Atomic uint32_t public_open;
@@ -289,6 +291,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .all_metrics = d->all_metrics,
             .all_metrics_count = METRICS_FIXED + d->shards_count,
             .roster = d->roster,
+            .sessions = d->sessions,
             .limiter = d->limiter,
             .tls = d->tls,
             .public_open = &d->public_open,
@@ -358,7 +361,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
     kmy_err_t err = lock_data(d, ctx);
     if (err == KMY_OK)
         err = make_metrics(d, ctx);
-    if (err == KMY_OK && !(d->roster = kmy_roster_new()))
+    if (err == KMY_OK &&
+        (!(d->roster = kmy_roster_new()) || !(d->sessions = kmy_session_table_new())))
         err = KMY_FAIL(ctx, KMY_IO, "out of memory");
     if (err == KMY_OK)
         err = kmy_limiter_new(&d->limiter, d->config, ctx);
@@ -458,6 +462,7 @@ void kmy_daemon_stop(kmy_daemon_t *d)
     free(d->revoked);
     free(d->metrics);
     kmy_roster_free(d->roster);
+    kmy_session_table_free(d->sessions);
     kmy_tls_free(d->tls);
     kmy_limiter_free(d->limiter);
     if (d->lock_fd >= 0)

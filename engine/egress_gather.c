@@ -1,9 +1,12 @@
 /* tick 8/8   egress: one connection's backlog becomes one send, and what is in it is taken from the lease */
 #include "engine/account.h"
+#include "engine/catchup.h"
 #include "engine/conn.h"
 #include "engine/egress_inside.h"
+#include "engine/session.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
+#include "engine/subs.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -48,22 +51,11 @@ static void gather_own(kmy_shard_t *s, gather_t *g, const kmy_buf_t *payload)
     s->stage_used += (uint32_t)n;
 }
 
-static void skip_to(kmy_sub_t *sub, uint64_t offset, uint8_t reason)
-{
-    if (offset <= sub->cursor)
-        return;
-    if (!sub->skipped) {
-        sub->skipped = true;
-        sub->skipped_from = sub->cursor;
-        sub->skip_reason = reason;
-    }
-    sub->cursor = offset;
-}
-
-/* Behind by more than 1/part of the limits.  Who wants max_hz skips of its own will, and has at most one tick waiting. */
+/* Behind by more than 1/part of the limits.  Who wants max_hz skips of its own will, and has at most one tick waiting; who reads history has not
+   caught up yet. */
 static bool lags(const kmy_shard_t *s, const kmy_sub_t *sub, const kmy_feedlog_t *log, int part)
 {
-    if (sub->cursor >= log->next || sub->pace_slots > 0)
+    if (sub->cursor >= log->next || sub->pace_slots > 0 || sub->past)
         return false;
     uint64_t from = sub->cursor < log->first ? log->first : sub->cursor;
     if (log->next - sub->cursor > (uint64_t)(s->config->limits.lag_ticks / part))
@@ -102,36 +94,56 @@ static void settle_cursor(kmy_shard_t *s, const kmy_conn_t *c, kmy_sub_t *sub,
 {
     if (sub->pace_slots > 0) { /* the newest only; a jump of the offset and no gap */
         if (sub->cursor + 1 < log->next)
-            sub->cursor = log->next - 1;
+            sub->cursor = sub->run_from = log->next - 1;
         return;
     }
     uint64_t before = sub->cursor;
     if (c->slow && lags(s, sub, log, 1)) {
         if (c->slow_policy == KMY_SLOW_CONFLATE)
-            skip_to(sub, log->next - 1, KMY_GAP_CONFLATED);
+            kmy_sub_skip(sub, log->next - 1, KMY_GAP_CONFLATED);
         else
-            skip_to(sub, log->first, KMY_GAP_DROPPED);
+            kmy_sub_skip(sub, log->first, KMY_GAP_DROPPED);
     }
     if (sub->cursor < log->first)
-        skip_to(sub, log->first, KMY_GAP_DROPPED);
+        kmy_sub_skip(sub, log->first, KMY_GAP_DROPPED);
     if (sub->cursor > before)
         KMY_COUNT(s->metrics, conflated_tick_total, sub->cursor - before);
 }
 
-typedef enum { RUN_ALL, RUN_MORE, RUN_UNPAID } run_t;
+typedef enum {
+    RUN_ALL,
+    RUN_NEXT, /* another run of it follows: of another log, or at another price */
+    RUN_MORE,
+    RUN_UNPAID
+} run_t;
+
+/* Where its next tick is, the cursor on it; NULL: it waits for history. */
+static const kmy_feedlog_t *read_from(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
+{
+    kmy_sub_t *sub = &s->subs[idx];
+    if (sub->past)
+        return kmy_catchup_log(s, c, idx);
+    const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
+    note_lag(s, c, sub, log);
+    settle_cursor(s, c, sub, log);
+    return log;
+}
 
 /* Adds as much of one subscription's backlog as the budget and the balance allow. */
 static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc, uint32_t idx,
                         gather_t *g)
 {
     kmy_sub_t *sub = &s->subs[idx];
-    const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
-    note_lag(s, c, sub, log);
-    settle_cursor(s, c, sub, log);
-    uint64_t waiting = log->next - sub->cursor;
-    if (waiting == 0)
+    const kmy_feedlog_t *log = read_from(s, c, idx);
+    if (!log || sub->cursor >= log->next) /* above it: another shard was ahead of this one */
         return RUN_ALL;
-    uint64_t paid = kmy_meter_affordable(&acc->lease, sub->price_nusd, waiting);
+    uint64_t waiting = log->next - sub->cursor;
+    uint64_t alike = waiting; /* at one price */
+    bool free_of_charge = false;
+    if (sub->repeats)
+        alike = kmy_session_border(c, sub, waiting, &free_of_charge);
+    uint64_t paid =
+        free_of_charge ? alike : kmy_meter_affordable(&acc->lease, sub->price_nusd, alike);
     if (paid == 0)
         return RUN_UNPAID;
     if (g->count + 3 > KMY_CONN_SEGMENTS_MAX ||
@@ -161,14 +173,19 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
                                  .sub = idx,
                                  .bytes = (uint32_t)bytes,
                                  .ticks = (uint32_t)n,
+                                 .past = log != &s->feeds[sub->feed].log[sub->encoding],
+                                 .free_of_charge = free_of_charge,
                                  .from = sub->cursor });
-    kmy_meter_take_ticks(&acc->lease, sub->price_nusd, n);
+    if (!free_of_charge)
+        kmy_meter_take_ticks(&acc->lease, sub->price_nusd, n);
     sub->cursor += n;
     if (sub->pace_slots > 0)
         kmy_pace_took(s, sub);
-    if (n == waiting)
-        return RUN_ALL;
-    return n < paid ? RUN_MORE : RUN_UNPAID;
+    if (n < paid)
+        return RUN_MORE;
+    if (n < alike)
+        return RUN_UNPAID;
+    return n < waiting || sub->past ? RUN_NEXT : RUN_ALL;
 }
 
 static void gather_ticks(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
@@ -225,7 +242,7 @@ static void gather_all(kmy_shard_t *s, kmy_conn_t *c, gather_t *g, uint32_t budg
     g->budget = budget;
     gather_out(s, c, g);
     bool whole_out = g->bytes == kmy_out_count(c);
-    if (whole_out && c->state == KMY_CONN_WS && c->authenticated && !c->paused &&
+    if (whole_out && c->state == KMY_CONN_WS && c->authenticated && !c->paused && !c->claiming &&
         c->pending_head != KMY_NONE)
         gather_ticks(s, c, g);
 }

@@ -1,4 +1,5 @@
 /* tick 8/8   egress: what the socket took: cursors, meter and queues follow */
+#include "engine/catchup.h"
 #include "engine/conn.h"
 #include "engine/egress_inside.h"
 
@@ -11,7 +12,8 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
     uint32_t delivered = seg->ticks;
     bool alive = true;
     if (sent < seg->bytes) {
-        const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
+        const kmy_feedlog_t *log =
+            seg->past ? kmy_catchup_chunk(c) : &s->feeds[sub->feed].log[sub->encoding];
         delivered = (uint32_t)kmy_feedlog_fit(log, seg->from, seg->ticks, sent);
         size_t whole;
         size_t frame;
@@ -21,14 +23,21 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
             alive = kmy_egress_bytes(s, c, cut + (sent - whole), frame - (sent - whole));
             delivered++;
         }
-        kmy_meter_untake_ticks(&s->accounts[c->account].lease, sub->price_nusd,
-                               seg->ticks - delivered);
+        if (seg->free_of_charge)
+            sub->repeats = true; /* those that come back are free again */
+        else
+            kmy_meter_untake_ticks(&s->accounts[c->account].lease, sub->price_nusd,
+                                   seg->ticks - delivered);
         sub->cursor = seg->from + delivered;
         if (!sub->pending)
             kmy_egress_push_pending(s, c, seg->sub);
     }
-    c->charged_ticks += delivered;
     KMY_COUNT(s->metrics, delivered_tick_total, delivered);
+    if (seg->free_of_charge) {
+        KMY_COUNT(s->metrics, repeated_tick_total, delivered);
+        return alive;
+    }
+    c->charged_ticks += delivered;
     KMY_COUNT(s->metrics, consumed_nusd_total, sub->price_nusd * delivered);
     return alive;
 }

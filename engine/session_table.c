@@ -170,6 +170,11 @@ kmy_session_claim_t *kmy_session_claims(kmy_session_table_t *t, uint32_t shard, 
     return first;
 }
 
+bool kmy_session_claimed(const kmy_session_table_t *t, uint32_t shard)
+{
+    return atomic_load(&t->claims[shard][0].any) || atomic_load(&t->claims[shard][1].any);
+}
+
 void kmy_session_claim_answer(kmy_session_table_t *t, kmy_session_claim_t *claim)
 {
     append(t, &t->claims[claim->by.shard][1], claim);

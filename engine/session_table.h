@@ -43,6 +43,8 @@ bool kmy_session_claim_send(kmy_session_table_t *t, const uint64_t id[2], const 
 /* The claims on this shard's sessions, oldest first, or (answered) the answers to its own; NULL: none, which costs one load.  The caller
    owns the list: claims go back by kmy_session_claim_answer, answers are freed. */
 kmy_session_claim_t *kmy_session_claims(kmy_session_table_t *t, uint32_t shard, bool answered);
+/* Is there something for kmy_session_claims to give, of either kind?  Two loads. */
+bool kmy_session_claimed(const kmy_session_table_t *t, uint32_t shard);
 void kmy_session_claim_answer(kmy_session_table_t *t, kmy_session_claim_t *claim);
 
 #endif

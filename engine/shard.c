@@ -4,11 +4,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/account.h"
+#include "engine/catchup.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/reply.h"
 #include "engine/roster.h"
 #include "engine/routes.h"
+#include "engine/session.h"
+#include "engine/session_table.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
 
@@ -68,13 +71,6 @@ bool kmy_shard_ask_and_park(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reques
     kmy_wake_signal(&s->o.topology->keeper_wake);
     kmy_conn_park(c);
     return true;
-}
-
-void kmy_session_id(kmy_shard_t *s, uint64_t out[2])
-{
-    s->session_seed[0]++;
-    out[0] = kmy_hash(s->session_seed, sizeof s->session_seed);
-    out[1] = kmy_hash(out, sizeof out[0]) ^ s->session_seed[1];
 }
 
 /* --- memory -------------------------------------------------------------------------------- */
@@ -488,7 +484,9 @@ static void read_clocks(kmy_shard_t *s)
 static void wait_for_work(kmy_shard_t *s)
 {
     kmy_wake_arm(s->wake);
-    if (kmy_ring_head(s->ring) == s->ring_cursor && kmy_queue_count(s->tells) == 0) {
+    if (kmy_ring_head(s->ring) == s->ring_cursor && kmy_queue_count(s->tells) == 0 &&
+        kmy_queue_count(s->history_answers) == 0 &&
+        !kmy_session_claimed(s->o.sessions, s->o.index)) {
         int64_t pace_ns = kmy_pace_next_ns(&s->pace);
         int64_t left_ns = (pace_ns < s->housekeep_ns ? pace_ns : s->housekeep_ns) - s->now_ns;
         struct __kernel_timespec ts = { 0, left_ns > 0 ? left_ns : 1 };
@@ -504,11 +502,14 @@ static void loop(kmy_shard_t *s)
         read_clocks(s);
         size_t work = drain_ring(s);
         work += drain_tells(s);
+        work += kmy_catchup_turn(s);
+        work += kmy_session_turn(s);
         work += handle_completions(s);
         housekeep(s);
         kmy_pace_turn(s);
         kmy_roster_turn(s);
         kmy_egress_flush(s);
+        kmy_catchup_ask(s);
         release_dying(s);
         if (atomic_load_explicit(&s->phase, memory_order_relaxed) == KMY_PHASE_DRAIN && drained(s))
             return;
@@ -569,6 +570,10 @@ kmy_err_t kmy_shard_start(kmy_shard_t **out, const kmy_shard_options_t *options,
     s->ring = options->topology->ring;
     s->asks = options->topology->shard_keeper[options->index];
     s->tells = options->topology->keeper_shard[options->index];
+    s->history_asks = options->topology->shard_history[options->index];
+    s->history_answers = options->topology->history_shard[options->index];
+    s->chunks = options->topology->history_chunks[options->index];
+    kmy_catchup_init(s);
     s->wake = &options->topology->shard_wake[options->index];
     s->ring_cursor = kmy_ring_head(s->ring);
     s->started = &started;

@@ -23,6 +23,5 @@ void kmy_shard_defer(kmy_shard_t *s, const struct io_uring_cqe *cqe);
 /* Sends an ask whose answer the connection's request waits for.  false: answered with 503 already (the keeper is behind). */
 bool kmy_shard_ask_and_park(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                             const kmy_ask_t *ask);
-void kmy_session_id(kmy_shard_t *s, uint64_t out[2]);
 
 #endif

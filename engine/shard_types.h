@@ -9,6 +9,7 @@
 #include "base/strmap.h"
 #include "base/tick.h"
 #include "engine/catalog.h"
+#include "engine/charges.h"
 #include "engine/config.h"
 #include "engine/feedlog.h"
 #include "engine/feeds.h"
@@ -109,6 +110,8 @@ typedef struct kmy_ws_in {
     uint8_t *message; /* owned */
 } kmy_ws_in_t;
 
+typedef struct kmy_catchup kmy_catchup_t; /* catchup.c */
+
 typedef struct kmy_conn {
     int fd;
     uint32_t gen; /* rises with each use of the slot: late completions and answers are told apart */
@@ -141,9 +144,10 @@ typedef struct kmy_conn {
     bool stranger : 1;  /* a stream that will count for its address if it ends without a token */
     bool crowded : 1;   /* counted in the limiter's crowd */
     bool shaking : 1;   /* TLS handshake in progress */
-    bool answered : 1;  /* the operator's answer is in shard->answer: the parked request takes it */
-    uint32_t account;   /* slot */
-    uint8_t pipelined;  /* requests answered since the last time everything was sent */
+    bool claiming : 1; /* ticks wait until another shard has given up the session it goes on with */
+    bool answered : 1; /* the operator's answer is in shard->answer: the parked request takes it */
+    uint32_t account;  /* slot */
+    uint8_t pipelined; /* requests answered since the last time everything was sent */
     uint8_t early_count;     /* messages before a token */
     uint16_t early_bytes;    /* and their payload */
     uint32_t waiter_next;    /* in the account's list of parked connections; in the free list */
@@ -172,7 +176,9 @@ typedef struct kmy_conn {
     int64_t token_expires_s;
     struct in6_addr peer;
     uint16_t peer_port;
-    uint64_t session[2];
+    uint64_t session[2];    /* its id; 0: none, or ended and kept in the session table */
+    kmy_charges_t *charges; /* of the session it went on with; owned; NULL: of none */
+    kmy_catchup_t *catchup; /* while it reads history; owned */
 } kmy_conn_t;
 
 struct kmy_sub {
@@ -189,11 +195,17 @@ struct kmy_sub {
     uint64_t due_slot;   /* not before this slot */
     uint8_t encoding;
     bool pending : 1;
-    bool paced : 1; /* waits in the wheel */
-    bool live : 1;
-    bool skipped : 1; /* a hole begins at skipped_from: tell before the next tick */
+    bool paced : 1;       /* waits in the wheel */
+    bool past : 1;        /* has not caught up yet: catchup.h */
+    bool past_listed : 1; /* wants a chunk */
+    bool repeats : 1;     /* some of what comes was charged to an earlier connection: session.h */
+    bool skipped : 1;     /* a hole begins at skipped_from: tell before the next tick */
     uint8_t skip_reason;
+    uint32_t past_next; /* in the connection's list of those who want a chunk */
     uint64_t skipped_from;
+    uint64_t
+        run_from; /* [run_from, cursor) was delivered without a hole, and charged now or earlier */
+    uint64_t past_seq; /* of history: nothing at or behind the cursor lies below this seq */
 };
 
 typedef enum {
@@ -255,7 +267,9 @@ typedef struct kmy_segment {
     uint32_t sub;
     uint32_t bytes;
     uint32_t ticks;
-    uint64_t from; /* TICKS: first offset; OWN: where in the stage */
+    bool past;           /* TICKS: of the connection's chunk, not of the live log */
+    bool free_of_charge; /* TICKS: charged to an earlier connection */
+    uint64_t from;       /* TICKS: first offset; OWN: where in the stage */
 } kmy_segment_t;
 
 typedef struct kmy_send {
@@ -279,7 +293,8 @@ typedef struct kmy_revoked {
     int64_t expires_s;
 } kmy_revoked_t;
 
-typedef struct kmy_roster kmy_roster_t; /* roster.h */
+typedef struct kmy_session_table kmy_session_table_t; /* session_table.h */
+typedef struct kmy_roster kmy_roster_t;               /* roster.h */
 enum { KMY_ROSTER_WAITERS_MAX = 16 };
 typedef struct kmy_roster_waiter {
     uint32_t conn;
@@ -309,6 +324,7 @@ typedef struct kmy_shard_options {
     kmy_metrics_t *const *all_metrics; /* for the page */
     size_t all_metrics_count;
     kmy_roster_t *roster;
+    kmy_session_table_t *sessions;
     kmy_limiter_t *limiter;        /* of all shards; borrowed */
     kmy_tls_t *tls;                /* of the public door; NULL: plain */
     _Atomic uint32_t *public_open; /* connections at the public door, of all shards together */
@@ -331,6 +347,12 @@ struct kmy_shard {
     kmy_ring_t *ring;
     kmy_queue_t *asks;
     kmy_queue_t *tells;
+    kmy_queue_t *history_asks;
+    kmy_queue_t *history_answers;
+    kmy_history_chunk_t *chunks; /* KMY_HISTORY_CHUNKS */
+    uint32_t chunks_free;        /* a bit each */
+    uint32_t catchup_head;       /* connections that want to ask for history, in order */
+    uint32_t catchup_tail;
     kmy_wake_t *wake;
     kmy_token_key_t *token_key;
 

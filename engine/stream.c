@@ -7,6 +7,7 @@
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/routes.h"
+#include "engine/session.h"
 #include "engine/selection.h"
 #include "engine/shard.h"
 #include "engine/subs.h"
@@ -253,7 +254,7 @@ void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t le
             return;
         }
         kmy_account_join(s, acc, c);
-        kmy_session_id(s, c->session);
+        kmy_session_begin(s, c);
     }
     c->jti_hash = kmy_hash(claims.jti, strlen(claims.jti));
     c->token_expires_s = claims.expires_s;
@@ -281,6 +282,7 @@ typedef struct subscribe_options {
     uint8_t slow_policy;
     bool slow_given; /* else the connection keeps its policy */
     kmy_json_token_t from;
+    uint64_t session[2];
 } subscribe_options_t;
 
 /* A subscribe message that was read and can be done. */
@@ -318,7 +320,7 @@ static kmy_err_t read_feeds(kmy_shard_t *s, kmy_json_token_t array, uint32_t max
 
 static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_errctx_t *ctx)
 {
-    enum { ENCODING, SNAPSHOT, MAX_HZ, SLOW, PLAN, FROM };
+    enum { ENCODING, SNAPSHOT, MAX_HZ, SLOW, PLAN, FROM, SESSION };
     static const char *const slow[] = { "conflate", "drop", "close" };
     *o = (subscribe_options_t){ .sub.snapshot = true, .from = f[FROM].token };
     if (f[ENCODING].token.type != KMY_JSON_ERROR) {
@@ -352,7 +354,7 @@ static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_e
         return KMY_FAIL(ctx, KMY_UNSUPPORTED, "\"plan\" can only be \"metered\" yet");
     if (o->from.type != KMY_JSON_ERROR && o->from.type != KMY_JSON_OBJECT)
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"from\" must map feed names to \"<epoch>:<offset>\"");
-    return KMY_OK;
+    return kmy_session_read(f[SESSION].token, o->session, ctx);
 }
 
 /* "<epoch>:<offset>" -> where to go on.  The epoch must be ours, else the stream is live behind a gap. */
@@ -487,6 +489,7 @@ static kmy_err_t check_subscribe(kmy_shard_t *s, const kmy_conn_t *c, kmy_json_t
 static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
                          const subscribe_t *want)
 {
+    kmy_session_resume(s, c, want->o.session);
     if (want->o.slow_given)
         c->slow_policy = want->o.slow_policy;
     /* The acknowledgement first: it tells the offset that the first tick follows, and own frames go ahead of ticks anyway. */
@@ -578,24 +581,32 @@ static bool read_id(kmy_json_token_t t, request_id_t *id)
     return true;
 }
 
-static void auth_message(kmy_shard_t *s, kmy_conn_t *c, kmy_json_token_t token)
+static void auth_message(kmy_shard_t *s, kmy_conn_t *c, kmy_json_token_t token,
+                         kmy_json_token_t session)
 {
     char text[KMY_TOKEN_BYTES_MAX];
     size_t len;
+    uint64_t id[2] = { 0, 0 };
+    kmy_errctx_t ctx = { 0 };
     if (token.type != KMY_JSON_STRING || !kmy_json_unescape(token, text, sizeof text, &len))
         kmy_stream_close(s, c, KMY_UNAUTHENTICATED,
                          "\"token\" must be a string: {\"op\":\"auth\",\"token\":\"...\"}");
+    else if (kmy_session_read(session, id, &ctx) != KMY_OK)
+        kmy_stream_close(s, c, KMY_BAD_INPUT, ctx.detail);
     else
         kmy_stream_auth(s, c, text, len);
+    if (c->state == KMY_CONN_WS && c->account != KMY_NONE)
+        kmy_session_resume(s, c, id);
 }
 
 void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const char *text, size_t len)
 {
-    enum { OP, TOKEN, ID, FEEDS, OPTIONS };
+    enum { OP, TOKEN, ID, FEEDS, OPTIONS, SESSION = OPTIONS + 6 };
     kmy_json_field_t f[] = {
-        { .key = "op" },       { .key = "token" },    { .key = "id" },     { .key = "feeds" },
-        { .key = "encoding" }, { .key = "snapshot" }, { .key = "max_hz" }, { .key = "slow_reader" },
-        { .key = "plan" },     { .key = "from" },
+        { .key = "op" },     { .key = "token" },       { .key = "id" },
+        { .key = "feeds" },  { .key = "encoding" },    { .key = "snapshot" },
+        { .key = "max_hz" }, { .key = "slow_reader" }, { .key = "plan" },
+        { .key = "from" },   { .key = "session" },
     };
     if (opcode != KMY_WS_TEXT) {
         kmy_stream_close(s, c, KMY_UNSUPPORTED, "client messages are JSON in text frames");
@@ -617,7 +628,7 @@ void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const cha
     }
     bool bare_token = f[OP].token.type == KMY_JSON_ERROR && f[TOKEN].token.type != KMY_JSON_ERROR;
     if (bare_token || kmy_json_is(f[OP].token, "auth"))
-        auth_message(s, c, f[TOKEN].token);
+        auth_message(s, c, f[TOKEN].token, f[SESSION].token);
     else if (kmy_json_is(f[OP].token, "ping"))
         op_ping(s, c, &id);
     else if (!c->authenticated)

@@ -2,6 +2,7 @@
 #include "engine/subs.h"
 
 #include "base/clock.h"
+#include "engine/catchup.h"
 #include "engine/egress.h"
 #include "engine/stream.h"
 
@@ -10,18 +11,22 @@
 
 #define LOG_LINGER_NS (60 * KMY_NS_PER_S)
 
+size_t kmy_subs_encode(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick,
+                       uint8_t *out)
+{
+    (void)s;
+    if (enc == KMY_ENC_JSON)
+        return kmy_tick_json_frame(&f->json, tick, (char *)out);
+    size_t n = kmy_ws_put_header(out, KMY_WS_BINARY, true, false, f->flat.len, NULL);
+    return n + kmy_flat_encode(&f->flat, tick, out + n);
+}
+
 static void append(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick)
 {
     kmy_feedlog_t *log = &f->log[enc];
     uint8_t *out =
         kmy_feedlog_reserve(log, &s->log_limits, tick->offset, KMY_TICK_JSON_BYTES_MAX, s->now_ns);
-    size_t n;
-    if (enc == KMY_ENC_JSON) {
-        n = kmy_tick_json_frame(&f->json, tick, (char *)out);
-    } else {
-        n = kmy_ws_put_header(out, KMY_WS_BINARY, true, false, f->flat.len, NULL);
-        n += kmy_flat_encode(&f->flat, tick, out + n);
-    }
+    size_t n = kmy_subs_encode(s, f, enc, tick, out);
     kmy_feedlog_commit(log, n, s->now_ns);
 }
 
@@ -142,6 +147,14 @@ void kmy_subs_close_unused(kmy_shard_t *s, uint32_t feed)
     }
 }
 
+/* Can the client hold that offset?  It may come from another shard that is some ticks ahead of this one: as many as are still unread. */
+static bool known(const kmy_shard_t *s, const kmy_resume_t *r, uint64_t next)
+{
+    if (!r->same_epoch)
+        return false;
+    return r->offset < next || r->offset - next < kmy_ring_head(s->ring) - s->ring_cursor;
+}
+
 /* Where a new subscription begins; notes the hole in front of it, if there is one. */
 static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog_t *log,
                          bool snapshot, const kmy_resume_t *r)
@@ -151,22 +164,17 @@ static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog
     sub->cursor = snapshot && fresh
                       ? next - 1
                       : next; /* an old value is no tick: a status frame tells of it */
-    if (!r->given)
-        return;
-    if (!r->same_epoch ||
-        r->offset >= next) { /* offsets of another life: nothing can be counted across */
+    if (r->given &&
+        !known(s, r, next)) { /* offsets of another life: nothing can be counted across */
         sub->skipped = sub->cursor > 1;
         sub->skipped_from = 1;
         sub->skip_reason = KMY_GAP_EPOCH;
-    } else {
+    } else if (r->given) {
         sub->cursor = r->offset + 1;
-        if (sub->cursor < log->first && sub->pace_slots == 0) {
-            sub->skipped = true;
-            sub->skipped_from = sub->cursor;
-            sub->skip_reason = KMY_GAP_HISTORY;
-            sub->cursor = log->first;
-        }
+        if (sub->cursor < next && sub->pace_slots == 0)
+            kmy_catchup_begin(sub);
     }
+    sub->run_from = sub->cursor;
 }
 
 uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_sub_options_t *o,
@@ -193,6 +201,7 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_su
         .pace_prev = KMY_NONE,
         .pace_slots = o->pace_slots,
         .encoding = o->encoding,
+        .repeats = c->charges != NULL,
     };
     if (f->subs_count == 0)
         f->told_stale = kmy_feed_is_stale(s, feed); /* the acknowledgement tells the state itself */
@@ -220,6 +229,7 @@ static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
     kmy_shard_feed_t *f = &s->feeds[sub->feed];
     kmy_egress_unpend(s, idx);
     kmy_pace_remove(s, idx);
+    kmy_catchup_forget(s, c, idx);
     list_del(s, f, sub->feed_pos);
     leave_log(s, &f->log[sub->encoding]);
     c->subs_count--;
@@ -247,5 +257,15 @@ void kmy_stream_unsubscribe_all(kmy_shard_t *s, kmy_conn_t *c)
         uint32_t idx = c->subs_head;
         c->subs_head = s->subs[idx].next;
         release(s, c, idx);
+    }
+}
+
+void kmy_subs_go_on(kmy_shard_t *s, kmy_conn_t *c)
+{
+    for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
+        kmy_sub_t *sub = &s->subs[i];
+        if (sub->pace_slots == 0 && !sub->past &&
+            sub->cursor < s->feeds[sub->feed].log[sub->encoding].next)
+            kmy_catchup_begin(sub);
     }
 }

@@ -34,6 +34,25 @@ void kmy_subs_fan_out(kmy_shard_t *s);
 /* Frees the logs of a feed that nobody has read for a minute. */
 void kmy_subs_close_unused(kmy_shard_t *s, uint32_t feed);
 
+/* Moves the cursor on to `offset`, if that is ahead: a hole that is told before the next tick. */
+static inline void kmy_sub_skip(kmy_sub_t *sub, uint64_t offset, uint8_t reason)
+{
+    if (offset <= sub->cursor)
+        return;
+    if (!sub->skipped) {
+        sub->skipped = true;
+        sub->skipped_from = sub->cursor;
+        sub->skip_reason = reason;
+    }
+    sub->cursor = sub->run_from = offset;
+}
+
+/* One frame of a feed in an encoding; out has room for KMY_TICK_JSON_BYTES_MAX. */
+size_t kmy_subs_encode(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick,
+                       uint8_t *out);
+/* A session that was paused for want of money goes on: at the first undelivered tick, out of history if need be. */
+void kmy_subs_go_on(kmy_shard_t *s, kmy_conn_t *c);
+
 /* No tick within the feed's limit (or none at all). */
 bool kmy_feed_is_stale(const kmy_shard_t *s, uint32_t feed);
 
