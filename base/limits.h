@@ -30,8 +30,11 @@
    20, kind and price 27, five decimals of up to 84 bytes (20 digits and 64 zeros) with 38 bytes of
    names, source 22, two times of 20 bytes with 27 of names, degraded 17: 1,027.  The writer copies in
    strides and may touch up to 64 bytes more. */
-#define KMY_TICK_JSON_BYTES_MAX 1152
-#define KMY_TICK_FLAT_BYTES_MAX 256
+#define KMY_TICK_JSON_BYTES_MAX  1152
+#define KMY_TICK_FLAT_BYTES_MAX  256
+/* The same JSON as a server-sent event in a chunk of its own: chunk size 5, event 12, id with an epoch of up to 63 bytes 89, data 6, ends 4. */
+#define KMY_TICK_SSE_BYTES_MAX   1280
+#define KMY_TICK_FRAME_BYTES_MAX KMY_TICK_SSE_BYTES_MAX /* in any encoding */
 
 /* One answer of the history reader, and what a connection that catches up holds of it: 128 ticks are 25 KiB of JSON, usually. */
 #define KMY_HISTORY_TICKS_MAX 128
@@ -45,7 +48,7 @@
 #define KMY_RING_SLOTS_MAX  (1u << 24)
 #define KMY_QUEUE_SLOTS_MAX (1u << 20)
 
-_Static_assert(KMY_CATCHUP_BYTES_MAX >= 2 * KMY_TICK_JSON_BYTES_MAX, "some frames fit");
+_Static_assert(KMY_CATCHUP_BYTES_MAX >= 2 * KMY_TICK_FRAME_BYTES_MAX, "some frames fit");
 _Static_assert(KMY_WS_FRAME_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX,
                "one size of assembly buffer serves both");
 _Static_assert(KMY_HTTP_HEAD_BYTES_MAX <= KMY_HTTP_BODY_BYTES_MAX, "the same");

@@ -58,6 +58,7 @@
     X(http_request_total, counter, "HTTP requests answered")                                       \
     X(http_error_total, counter, "HTTP requests answered with 4xx or 5xx")                         \
     X(ws_session_total, counter, "WebSocket handshakes accepted")                                  \
+    X(sse_session_total, counter, "streams of server-sent events begun")                           \
     X(ws_message_total, counter, "client WebSocket messages")                                      \
     X(protocol_error_total, counter,                                                               \
       "connections cut for breaking HTTP, WebSocket or the stream protocol")                       \

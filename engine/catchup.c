@@ -110,7 +110,7 @@ static uint32_t encode(kmy_shard_t *s, kmy_feedlog_t *log, kmy_shard_feed_t *f, 
     uint8_t *frames = (uint8_t *)s->scratch;
     size_t len = 0;
     uint32_t n = 0;
-    while (n < chunk->count && len + KMY_TICK_JSON_BYTES_MAX <= KMY_CATCHUP_BYTES_MAX) {
+    while (n < chunk->count && len + KMY_TICK_FRAME_BYTES_MAX <= KMY_CATCHUP_BYTES_MAX) {
         begin[n] = (uint32_t)len;
         len += kmy_subs_encode(s, f, enc, &chunk->ticks[n], frames + len);
         n++;
@@ -120,7 +120,7 @@ static uint32_t encode(kmy_shard_t *s, kmy_feedlog_t *log, kmy_shard_feed_t *f, 
         return 0;
     for (uint32_t i = 0; i < n; i++)
         marks[(chunk->ticks[0].offset + i) & (KMY_HISTORY_TICKS_MAX - 1)] =
-            (kmy_feedlog_mark_t){ begin[i], s->now_ns };
+            (kmy_feedlog_mark_t){ begin[i], s->now_ns, chunk->ticks[i].seq };
     *log = (kmy_feedlog_t){
         .bytes = (uint8_t *)(marks + KMY_HISTORY_TICKS_MAX),
         .marks = marks,

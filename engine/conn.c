@@ -25,8 +25,12 @@ enum { LINGER_S = 2, PATIENT_S = 10, IN_START = 1024 };
 /* Who may follow whom; unlisted is impossible. */
 static const bool may_follow[KMY_CONN_STATES][KMY_CONN_STATES] = {
     [KMY_CONN_FREE] = { [KMY_CONN_HTTP] = true },
-    [KMY_CONN_HTTP] = { [KMY_CONN_WS] = true, [KMY_CONN_LINGER] = true, [KMY_CONN_DEAD] = true },
+    [KMY_CONN_HTTP] = { [KMY_CONN_WS] = true,
+                        [KMY_CONN_SSE] = true,
+                        [KMY_CONN_LINGER] = true,
+                        [KMY_CONN_DEAD] = true },
     [KMY_CONN_WS] = { [KMY_CONN_LINGER] = true, [KMY_CONN_DEAD] = true },
+    [KMY_CONN_SSE] = { [KMY_CONN_LINGER] = true, [KMY_CONN_DEAD] = true },
     [KMY_CONN_LINGER] = { [KMY_CONN_DEAD] = true },
     [KMY_CONN_DEAD] = { [KMY_CONN_FREE] = true },
 };
@@ -307,7 +311,11 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
                 c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
         }
     }
-    if (c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS) {
+    if (c->state == KMY_CONN_SSE) { /* nothing it sends now is looked at, but its end is */
+        free(c->in);
+        c->in = NULL;
+        resume_recv(s, c);
+    } else if (c->state == KMY_CONN_HTTP || c->state == KMY_CONN_WS) {
         if (!c->in || waits || c->close_after)
             resume_recv(s, c);
         else
@@ -348,7 +356,7 @@ static void take_bytes(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
             }
         }
         time_message(s, c);
-    } /* in LINGER and DEAD what still comes is read and dropped */
+    } /* in SSE, LINGER and DEAD what still comes is read and dropped */
 }
 
 /* TLS says that our side ends, in its own words.  False: it has nothing (more) to say; else kmy_conn_drained comes when it is sent. */
@@ -484,6 +492,8 @@ void kmy_conn_resume(kmy_shard_t *s, kmy_conn_t *c)
     if (c->auth_waits)
         kmy_stream_auth_finish(s, c);
     look_at_input(s, c);
+    if (c->peer_ended && c->state == KMY_CONN_SSE) /* gone before its stream began */
+        kmy_conn_kill(s, c);
     if (c->peer_ended && !c->parked && c->state == KMY_CONN_HTTP) {
         if (kmy_has_output(c))
             c->close_after = true;
@@ -498,6 +508,13 @@ void kmy_conn_become_ws(kmy_shard_t *s, kmy_conn_t *c, bool echo)
     c->echo = echo;
     c->stranger = !echo;
     c->deadline_ns = echo ? 0 : s->now_ns + s->config->limits.auth_timeout_ns;
+}
+
+void kmy_conn_become_sse(kmy_conn_t *c)
+{
+    become(c, KMY_CONN_SSE);
+    c->close_after = false;
+    c->deadline_ns = 0; /* there is no message to wait for */
 }
 
 /* --- ending -------------------------------------------------------------------------------- */
@@ -551,7 +568,7 @@ static void end_writing(kmy_shard_t *s, kmy_conn_t *c)
 
 void kmy_conn_linger(kmy_shard_t *s, kmy_conn_t *c)
 {
-    if (c->state != KMY_CONN_HTTP && c->state != KMY_CONN_WS)
+    if (c->state != KMY_CONN_HTTP && c->state != KMY_CONN_WS && c->state != KMY_CONN_SSE)
         return;
     become(c, KMY_CONN_LINGER);
     /* Who was too slow needs time for our last words; not when everybody is to go. */
@@ -574,6 +591,14 @@ void kmy_conn_ws_close(kmy_shard_t *s, kmy_conn_t *c, uint16_t code, const char 
     if (!kmy_egress_bytes(s, c, frame, n))
         return;
     kmy_session_end(s, c);
+    kmy_stream_unsubscribe_all(s, c);
+    kmy_conn_linger(s, c);
+}
+
+void kmy_conn_sse_end(kmy_shard_t *s, kmy_conn_t *c)
+{
+    if (c->state != KMY_CONN_SSE || !kmy_egress_bytes(s, c, KMY_SSE_END, sizeof KMY_SSE_END - 1))
+        return;
     kmy_stream_unsubscribe_all(s, c);
     kmy_conn_linger(s, c);
 }
@@ -632,7 +657,7 @@ static bool is_late(const kmy_shard_t *s, const kmy_conn_t *c, size_t bytes)
                                                                      gone_ns / KMY_NS_PER_S);
 }
 
-static void scan_ws(kmy_shard_t *s, kmy_conn_t *c)
+static void scan_stream(kmy_shard_t *s, kmy_conn_t *c)
 {
     const kmy_config_t *cfg = s->config;
     uint64_t lag;
@@ -677,8 +702,8 @@ static void scan_one(kmy_shard_t *s, kmy_conn_t *c)
     } else if (c->state == KMY_CONN_LINGER) {
         if (s->now_ns > c->deadline_ns)
             kmy_conn_kill(s, c);
-    } else if (c->state == KMY_CONN_WS) {
-        scan_ws(s, c);
+    } else if (c->state == KMY_CONN_WS || c->state == KMY_CONN_SSE) {
+        scan_stream(s, c);
     } else if (!c->parked && !owes(c) &&
                (c->in ? is_late(s, c, c->in->len) : s->now_ns > c->deadline_ns)) {
         KMY_COUNT(s->metrics, request_timeout_total, c->in != NULL);

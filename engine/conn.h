@@ -28,6 +28,10 @@ void kmy_conn_scan(kmy_shard_t *s, uint32_t count);
 void kmy_conn_prove(kmy_shard_t *s, kmy_conn_t *c);
 /* The upgrade to WebSocket was answered: input is frames from now on. */
 void kmy_conn_become_ws(kmy_shard_t *s, kmy_conn_t *c, bool echo);
+/* The head of a stream of server-sent events was answered: the body follows, further input is dropped. */
+void kmy_conn_become_sse(kmy_conn_t *c);
+/* Ends that body, whole, and lingers. */
+void kmy_conn_sse_end(kmy_shard_t *s, kmy_conn_t *c);
 /* Parks it until kmy_conn_resume (operator's answer; for accounts see account.h). */
 void kmy_conn_park(kmy_conn_t *c);
 

@@ -115,7 +115,7 @@ void kmy_egress_flush(kmy_shard_t *s)
     submit(s);
     for (uint32_t i = 0; i < s->starving_count; i++) {
         kmy_conn_t *c = kmy_conn_at(s, s->starving[i]);
-        if (c->state == KMY_CONN_WS && c->starved)
+        if (kmy_conn_streams(c) && c->starved)
             kmy_account_starved(s, &s->accounts[c->account], c);
     }
     s->starving_count = 0;

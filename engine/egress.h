@@ -28,7 +28,8 @@ void kmy_egress_now(kmy_shard_t *s, kmy_conn_t *c);
 /* One WebSocket frame of ours. */
 bool kmy_egress_frame(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const void *payload,
                       size_t len);
-/* The text frame rendered into a buffer (shard->scratch, usually); an overflown buffer is our bug. */
+/* The object rendered into a buffer (shard->scratch, usually), as a text frame or as an event, by the connection's transport; an overflown
+   buffer is our bug. */
 bool kmy_egress_text(kmy_shard_t *s, kmy_conn_t *c, const kmy_buf_t *buf);
 
 /* One send for each marked connection; connections that still have something are marked for the next turn. */

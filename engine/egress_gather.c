@@ -38,12 +38,18 @@ static void gather_out(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
 }
 
 /* Renders a frame of this connection into the stage, where it stands until the submission is over. */
-static void gather_own(kmy_shard_t *s, gather_t *g, const kmy_buf_t *payload)
+static void gather_own(kmy_shard_t *s, const kmy_conn_t *c, gather_t *g, const kmy_buf_t *payload)
 {
     uint8_t *at = s->stage + s->stage_used;
-    size_t n = kmy_ws_put_header(at, KMY_WS_TEXT, true, false, payload->len, NULL);
+    bool event = c->state == KMY_CONN_SSE;
+    size_t n = event ? kmy_sse_head(payload->data, payload->len, (char *)at)
+                     : kmy_ws_put_header(at, KMY_WS_TEXT, true, false, payload->len, NULL);
     memcpy(at + n, payload->data, payload->len);
     n += payload->len;
+    if (event) {
+        memcpy(at + n, KMY_SSE_TAIL, sizeof KMY_SSE_TAIL - 1);
+        n += sizeof KMY_SSE_TAIL - 1;
+    }
     add_segment(
         s, g, at,
         (kmy_segment_t){
@@ -95,6 +101,8 @@ static void settle_cursor(kmy_shard_t *s, const kmy_conn_t *c, kmy_sub_t *sub,
     if (sub->pace_slots > 0) { /* the newest only; a jump of the offset and no gap */
         if (sub->cursor + 1 < log->next)
             sub->cursor = sub->run_from = log->next - 1;
+        if (sub->cursor < log->first)
+            sub->cursor = sub->run_from = log->first;
         return;
     }
     uint64_t before = sub->cursor;
@@ -129,15 +137,14 @@ static const kmy_feedlog_t *read_from(kmy_shard_t *s, kmy_conn_t *c, uint32_t id
     return log;
 }
 
-/* Adds as much of one subscription's backlog as the budget and the balance allow. */
+/* Adds as much of one subscription's backlog in `log` before offset `until` as the budget and the balance allow. */
 static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc, uint32_t idx,
-                        gather_t *g)
+                        const kmy_feedlog_t *log, uint64_t until, gather_t *g)
 {
     kmy_sub_t *sub = &s->subs[idx];
-    const kmy_feedlog_t *log = read_from(s, c, idx);
-    if (!log || sub->cursor >= log->next) /* above it: another shard was ahead of this one */
+    if (sub->cursor >= until) /* above it: another shard was ahead of this one */
         return RUN_ALL;
-    uint64_t waiting = log->next - sub->cursor;
+    uint64_t waiting = until - sub->cursor;
     uint64_t alike = waiting; /* at one price */
     bool free_of_charge = false;
     if (sub->repeats)
@@ -147,13 +154,13 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
     if (paid == 0)
         return RUN_UNPAID;
     if (g->count + 3 > KMY_CONN_SEGMENTS_MAX ||
-        g->bytes + KMY_WARNING_BYTES_MAX + KMY_GAP_BYTES_MAX + KMY_TICK_JSON_BYTES_MAX > g->budget)
+        g->bytes + KMY_WARNING_BYTES_MAX + KMY_GAP_BYTES_MAX + KMY_TICK_FRAME_BYTES_MAX > g->budget)
         return RUN_MORE;
     if (c->slow_ticks > 0) {
         char text[KMY_WARNING_BYTES_MAX];
         kmy_buf_t b = kmy_buf(text, sizeof text);
         kmy_stream_slow_warning(&b, c->slow_ticks);
-        gather_own(s, g, &b);
+        gather_own(s, c, g, &b);
         c->slow_ticks = 0;
     }
     if (sub->skipped) {
@@ -161,7 +168,7 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
         kmy_buf_t b = kmy_buf(text, sizeof text);
         kmy_stream_gap(&b, &s->catalog->feeds[sub->feed], sub->skipped_from, sub->cursor - 1,
                        sub->skip_reason);
-        gather_own(s, g, &b);
+        gather_own(s, c, g, &b);
         sub->skipped = false;
     }
     uint64_t n = kmy_feedlog_fit(log, sub->cursor, paid, g->budget - g->bytes);
@@ -179,7 +186,7 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
     if (!free_of_charge)
         kmy_meter_take_ticks(&acc->lease, sub->price_nusd, n);
     sub->cursor += n;
-    if (sub->pace_slots > 0)
+    if (sub->pace_slots > 0 && c->state != KMY_CONN_SSE) /* else all together, in take_heads */
         kmy_pace_took(s, sub);
     if (n < paid)
         return RUN_MORE;
@@ -188,9 +195,9 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
     return n < waiting || sub->past ? RUN_NEXT : RUN_ALL;
 }
 
-static void gather_ticks(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
+/* All of one feed, then of the next.  true: the lease did not reach. */
+static bool gather_by_feed(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc, gather_t *g)
 {
-    kmy_shard_account_t *acc = &s->accounts[c->account];
     uint32_t idx = c->pending_head;
     c->pending_head = KMY_NONE;
     c->pending_tail = KMY_NONE;
@@ -198,7 +205,8 @@ static void gather_ticks(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
     while (idx != KMY_NONE) {
         uint32_t next = s->subs[idx].pending_next;
         s->subs[idx].pending = false;
-        run_t run = gather_run(s, c, acc, idx, g);
+        const kmy_feedlog_t *log = read_from(s, c, idx);
+        run_t run = log ? gather_run(s, c, acc, idx, log, log->next, g) : RUN_ALL;
         if (run != RUN_ALL)
             kmy_egress_push_pending(s, c, idx);
         unpaid |= run == RUN_UNPAID;
@@ -214,6 +222,100 @@ static void gather_ticks(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
         }
         idx = next;
     }
+    return unpaid;
+}
+
+/* The next tick of one subscription; a heap of them has the oldest first. */
+typedef struct head {
+    uint64_t seq;
+    uint32_t sub;
+} head_t;
+
+static void sift_down(head_t *heap, uint32_t count, uint32_t at)
+{
+    head_t moved = heap[at];
+    for (uint32_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && heap[child + 1].seq < heap[child].seq)
+            child++;
+        if (moved.seq <= heap[child].seq)
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = moved;
+}
+
+/* Puts one subscription's next tick into the heap, unless it has nothing for this client. */
+static uint32_t take_head(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx, head_t *heap, uint32_t count)
+{
+    kmy_sub_t *sub = &s->subs[idx];
+    const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
+    sub->pending = false;
+    note_lag(s, c, sub, log);
+    settle_cursor(s, c, sub, log);
+    if (sub->cursor < log->next && kmy_feedlog_seq(log, sub->cursor) <= c->after_seq)
+        sub->cursor = kmy_feedlog_after(log, sub->cursor, c->after_seq);
+    if (sub->cursor < log->next)
+        heap[count++] = (head_t){ kmy_feedlog_seq(log, sub->cursor), idx };
+    return count;
+}
+
+/* Empties the pending list into a heap.  With max_hz, which all subscriptions of such a connection have, all of them come whose
+   time it is not yet, too, and begin to wait anew: one that came later alone might be older than what was sent before it. */
+static uint32_t take_heads(kmy_shard_t *s, kmy_conn_t *c, head_t *heap)
+{
+    uint32_t count = 0;
+    if (s->subs[c->pending_head].pace_slots == 0) {
+        for (uint32_t idx = c->pending_head; idx != KMY_NONE; idx = s->subs[idx].pending_next)
+            count = take_head(s, c, idx, heap, count);
+    } else {
+        for (uint32_t idx = c->subs_head; idx != KMY_NONE; idx = s->subs[idx].next) {
+            count = take_head(s, c, idx, heap, count);
+            kmy_pace_remove(s, idx);
+            kmy_pace_took(s, &s->subs[idx]);
+        }
+    }
+    c->pending_head = c->pending_tail = KMY_NONE;
+    for (uint32_t i = count / 2; i-- > 0;)
+        sift_down(heap, count, i);
+    return count;
+}
+
+/* In order of seq over all feeds, so that one number says what a client holds (Last-Event-ID).  A run goes up to the next tick of any other
+   feed.  Where the lease does not reach, or the send is full, everything behind waits too.  A turn's ticks are all in the logs before
+   anything is gathered, so what comes later is newer than all that is here. */
+static bool gather_by_seq(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc, gather_t *g)
+{
+    static _Thread_local head_t heap[KMY_FEEDS_MAX];
+    KMY_ASSERT(c->subs_count <= KMY_FEEDS_MAX);
+    uint32_t count = take_heads(s, c, heap);
+    run_t run = RUN_ALL;
+    while (count > 0) {
+        kmy_sub_t *sub = &s->subs[heap[0].sub];
+        const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
+        uint64_t until = log->next;
+        if (count > 1) {
+            uint32_t second = count > 2 && heap[2].seq < heap[1].seq ? 2 : 1;
+            until = kmy_feedlog_after(log, sub->cursor, heap[second].seq);
+        }
+        run = gather_run(s, c, acc, heap[0].sub, log, until, g);
+        if (run != RUN_ALL)
+            break;
+        if (sub->cursor < log->next)
+            heap[0].seq = kmy_feedlog_seq(log, sub->cursor);
+        else
+            heap[0] = heap[--count];
+        sift_down(heap, count, 0);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        kmy_egress_push_pending(s, c, heap[i].sub);
+    return run == RUN_UNPAID;
+}
+
+static void gather_ticks(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
+{
+    kmy_shard_account_t *acc = &s->accounts[c->account];
+    bool unpaid =
+        c->state == KMY_CONN_SSE ? gather_by_seq(s, c, acc, g) : gather_by_feed(s, c, acc, g);
     kmy_account_touch(s, acc);
     if (unpaid) { /* a session may have to be told, but not while its bytes are being gathered */
         c->starved = true;
@@ -242,7 +344,7 @@ static void gather_all(kmy_shard_t *s, kmy_conn_t *c, gather_t *g, uint32_t budg
     g->budget = budget;
     gather_out(s, c, g);
     bool whole_out = g->bytes == kmy_out_count(c);
-    if (whole_out && c->state == KMY_CONN_WS && c->authenticated && !c->paused && !c->claiming &&
+    if (whole_out && kmy_conn_streams(c) && c->authenticated && !c->paused && !c->claiming &&
         c->pending_head != KMY_NONE)
         gather_ticks(s, c, g);
 }

@@ -6,8 +6,8 @@
 
 enum {
     KMY_CONN_SEGMENTS_MAX = 1024, /* pieces in one send of one connection */
-    KMY_WARNING_BYTES_MAX = 80,
-    KMY_GAP_BYTES_MAX = 256 + 6 * KMY_FEED_NAME_BYTES_MAX,
+    KMY_WARNING_BYTES_MAX = 80 + KMY_SSE_HEAD_BYTES_MAX,
+    KMY_GAP_BYTES_MAX = 256 + 6 * KMY_FEED_NAME_BYTES_MAX + KMY_SSE_HEAD_BYTES_MAX,
 };
 
 /* Appends to the connection's pending list a subscription that is not in it. */

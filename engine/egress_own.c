@@ -114,8 +114,7 @@ bool kmy_egress_bytes(kmy_shard_t *s, kmy_conn_t *c, const void *bytes, size_t l
 {
     if (c->state == KMY_CONN_DEAD || c->state == KMY_CONN_FREE)
         return false;
-    size_t limit =
-        c->state == KMY_CONN_WS && !c->echo ? KMY_OUT_BYTES_MAX : 2 * (size_t)KMY_ECHO_BYTES_MAX;
+    size_t limit = kmy_conn_streams(c) ? KMY_OUT_BYTES_MAX : 2 * (size_t)KMY_ECHO_BYTES_MAX;
     size_t live = kmy_out_count(c);
     if (live > 0 &&
         live + len > limit) { /* many answers in one turn, perhaps, to a reader that reads */
@@ -144,8 +143,18 @@ bool kmy_egress_frame(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const void 
     return kmy_egress_bytes(s, c, head, n) && (len == 0 || kmy_egress_bytes(s, c, payload, len));
 }
 
+static bool event(kmy_shard_t *s, kmy_conn_t *c, const kmy_buf_t *json)
+{
+    char head[KMY_SSE_HEAD_BYTES_MAX];
+    size_t n = kmy_sse_head(json->data, json->len, head);
+    return kmy_egress_bytes(s, c, head, n) && kmy_egress_bytes(s, c, json->data, json->len) &&
+           kmy_egress_bytes(s, c, KMY_SSE_TAIL, sizeof KMY_SSE_TAIL - 1);
+}
+
 bool kmy_egress_text(kmy_shard_t *s, kmy_conn_t *c, const kmy_buf_t *buf)
 {
     KMY_ASSERT(!buf->overflow);
+    if (c->state == KMY_CONN_SSE)
+        return event(s, c, buf);
     return kmy_egress_frame(s, c, KMY_WS_TEXT, buf->data, buf->len);
 }

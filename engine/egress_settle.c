@@ -28,7 +28,8 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
         else
             kmy_meter_untake_ticks(&s->accounts[c->account].lease, sub->price_nusd,
                                    seg->ticks - delivered);
-        sub->cursor = seg->from + delivered;
+        if (seg->from + delivered < sub->cursor) /* of several runs the first that was cut counts */
+            sub->cursor = seg->from + delivered;
         if (!sub->pending)
             kmy_egress_push_pending(s, c, seg->sub);
     }

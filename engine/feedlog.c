@@ -118,9 +118,9 @@ uint8_t *kmy_feedlog_reserve(kmy_feedlog_t *log, const kmy_feedlog_limits_t *lim
     return log->bytes + (log->end & (log->bytes_cap - 1));
 }
 
-void kmy_feedlog_commit(kmy_feedlog_t *log, size_t frame_bytes, int64_t mono_ns)
+void kmy_feedlog_commit(kmy_feedlog_t *log, size_t frame_bytes, uint64_t seq, int64_t mono_ns)
 {
-    log->marks[log->next & (log->marks_cap - 1)] = (kmy_feedlog_mark_t){ log->end, mono_ns };
+    log->marks[log->next & (log->marks_cap - 1)] = (kmy_feedlog_mark_t){ log->end, mono_ns, seq };
     log->end += frame_bytes;
     log->next++;
 }
@@ -138,6 +138,20 @@ uint64_t kmy_feedlog_fit(const kmy_feedlog_t *log, uint64_t from, uint64_t n, si
             lo = mid;
         else
             hi = mid;
+    }
+    return lo;
+}
+
+uint64_t kmy_feedlog_after(const kmy_feedlog_t *log, uint64_t from, uint64_t seq)
+{
+    uint64_t lo = from; /* all below lo are at or below seq, hi and above are above */
+    uint64_t hi = log->next;
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        if (kmy_feedlog_seq(log, mid) > seq)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return lo;
 }

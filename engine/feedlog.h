@@ -18,6 +18,7 @@
 typedef struct kmy_feedlog_mark {
     uint64_t begin;  /* byte position of the frame, counted from the log's birth */
     int64_t mono_ns; /* when it was appended */
+    uint64_t seq;    /* of its tick: daemon-wide, rises within a log */
 } kmy_feedlog_mark_t;
 
 typedef struct kmy_feedlog {
@@ -47,11 +48,17 @@ void kmy_feedlog_close(kmy_feedlog_t *log);
    lost on the way here), everything held is dropped first: cursors below see a gap.  Never fails: at its limits it drops the oldest. */
 uint8_t *kmy_feedlog_reserve(kmy_feedlog_t *log, const kmy_feedlog_limits_t *limits,
                              uint64_t offset, size_t frame_bytes_max, int64_t mono_ns);
-void kmy_feedlog_commit(kmy_feedlog_t *log, size_t frame_bytes, int64_t mono_ns);
+void kmy_feedlog_commit(kmy_feedlog_t *log, size_t frame_bytes, uint64_t seq, int64_t mono_ns);
 
 static inline uint64_t kmy_feedlog_begin(const kmy_feedlog_t *log, uint64_t offset)
 {
     return offset == log->next ? log->end : log->marks[offset & (log->marks_cap - 1)].begin;
+}
+
+/* Of the frame at `offset`: first <= offset < next. */
+static inline uint64_t kmy_feedlog_seq(const kmy_feedlog_t *log, uint64_t offset)
+{
+    return log->marks[offset & (log->marks_cap - 1)].seq;
 }
 
 /* The frames [from, from + n): one contiguous piece.  first <= from, from + n <= next. */
@@ -65,5 +72,8 @@ static inline const uint8_t *kmy_feedlog_run(const kmy_feedlog_t *log, uint64_t 
 
 /* How many whole frames from `from` on fit into `bytes` (all of them if they do). */
 uint64_t kmy_feedlog_fit(const kmy_feedlog_t *log, uint64_t from, uint64_t n, size_t bytes);
+
+/* The first offset at or after `from` whose seq is above `seq`; next: none is.  first <= from <= next. */
+uint64_t kmy_feedlog_after(const kmy_feedlog_t *log, uint64_t from, uint64_t seq);
 
 #endif

@@ -42,21 +42,23 @@ static void unpaid(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                            "", &more);
 }
 
-/* The account of the request's bearer.  Without one: 402 with what it costs. */
+/* The account of the request's bearer, or else of `shown` (a token shown in another way; NULL: none).  Without one: 402 with what it costs. */
 static payer_t find_payer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                          int64_t required_nusd, kmy_shard_account_t **acc,
+                          const char *shown, int64_t required_nusd, kmy_shard_account_t **acc,
                           kmy_token_claims_t *claims)
 {
     const kmy_view_t *h = kmy_http_header(req, "authorization");
     kmy_errctx_t ctx = { 0 };
-    if (!h && required_nusd > 0) {
+    if (!h && !shown && required_nusd > 0) {
         unpaid(s, c, req, KMY_UNPAID, required_nusd, 0);
         return PAYER_ANSWERED;
     }
     static const char scheme[] = "bearer ";
     kmy_err_t err;
-    if (kmy_http_header_count(req, "authorization") != 1 || !h || h->len < sizeof scheme - 1 ||
-        !kmy_view_is_nocase((kmy_view_t){ h->ptr, sizeof scheme - 1 }, scheme))
+    if (!h && shown)
+        err = kmy_stream_check_token(s, shown, strlen(shown), claims, &ctx);
+    else if (kmy_http_header_count(req, "authorization") != 1 || !h || h->len < sizeof scheme - 1 ||
+             !kmy_view_is_nocase((kmy_view_t){ h->ptr, sizeof scheme - 1 }, scheme))
         err = KMY_FAIL(&ctx, KMY_UNAUTHENTICATED, "Authorization must be one Bearer token");
     else
         err = kmy_stream_check_token(s, h->ptr + sizeof scheme - 1, h->len - (sizeof scheme - 1),
@@ -82,11 +84,11 @@ static payer_t find_payer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
 }
 
 /* The payer, and enough in the lease to pay for it now. */
-static payer_t secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                      int64_t price_nusd, kmy_shard_account_t **acc)
+static payer_t secure_shown(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                            const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
+                            kmy_token_claims_t *claims)
 {
-    kmy_token_claims_t claims;
-    payer_t p = find_payer(s, c, req, price_nusd, acc, &claims);
+    payer_t p = find_payer(s, c, req, shown, price_nusd, acc, claims);
     if (p != PAYER_OK)
         return p;
     switch (kmy_account_cover(s, *acc, price_nusd)) {
@@ -99,6 +101,22 @@ static payer_t secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
         unpaid(s, c, req, KMY_NO_BALANCE, price_nusd, kmy_account_balance(*acc));
         return PAYER_ANSWERED;
     }
+}
+
+static payer_t secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                      int64_t price_nusd, kmy_shard_account_t **acc)
+{
+    kmy_token_claims_t claims;
+    return secure_shown(s, c, req, NULL, price_nusd, acc, &claims);
+}
+
+bool kmy_query_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                      const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
+                      kmy_token_claims_t *claims, bool *answered)
+{
+    payer_t p = secure_shown(s, c, req, shown, price_nusd, acc, claims);
+    *answered = p == PAYER_ANSWERED;
+    return p == PAYER_OK;
 }
 
 static void charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd)
@@ -416,7 +434,7 @@ bool kmy_query_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     (void)body;
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
-    payer_t p = find_payer(s, c, req, 0, &acc, &claims);
+    payer_t p = find_payer(s, c, req, NULL, 0, &acc, &claims);
     if (p != PAYER_OK)
         return p != PAYER_PARKED;
     if (!kmy_throttle_account(s, c, req, acc->name))
@@ -450,7 +468,7 @@ bool kmy_query_revoke(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     }
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
-    payer_t p = find_payer(s, c, req, 0, &acc, &claims);
+    payer_t p = find_payer(s, c, req, NULL, 0, &acc, &claims);
     if (p != PAYER_OK)
         return p != PAYER_PARKED;
     if (!kmy_throttle_account(s, c, req, acc->name))

@@ -44,6 +44,26 @@ void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int
         kmy_egress_bytes(s, c, body->data, body->len);
 }
 
+bool kmy_reply_events(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
+{
+    char head[1024];
+    kmy_buf_t b = kmy_buf(head, sizeof head);
+    bool only_head = kmy_view_is(req->method, "HEAD");
+    kmy_buf_fmt(&b,
+                "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: text/event-stream\r\n"
+                "Transfer-Encoding: chunked\r\nCache-Control: no-store\r\n"
+                "X-Accel-Buffering: no\r\n",
+                s->date);
+    kmy_buf_bytes(&b, cors, sizeof cors - 1);
+    if (!only_head || !req->keep_alive || c->peer_ended)
+        kmy_buf_str(&b, "Connection: close\r\n");
+    kmy_buf_str(&b, "\r\n");
+    KMY_ASSERT(!b.overflow);
+    KMY_COUNT(s->metrics, http_request_total, 1);
+    c->close_after = only_head && (!req->keep_alive || c->peer_ended);
+    return kmy_egress_bytes(s, c, b.data, b.len);
+}
+
 void kmy_reply_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                     const kmy_buf_t *body)
 {

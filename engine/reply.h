@@ -15,6 +15,9 @@ void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int
                const char *type, const char *extra, const kmy_buf_t *body);
 void kmy_reply_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                     const kmy_buf_t *body);
+/* The head of a stream of server-sent events, whose body the caller goes on with and which ends the connection; after HEAD the connection
+   goes on.  false: the connection was shut down. */
+bool kmy_reply_events(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req);
 /* application/problem+json with the error's own status and code. */
 void kmy_reply_problem(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_err_t err,
                        const char *detail);

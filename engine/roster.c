@@ -28,8 +28,8 @@ void kmy_roster_free(kmy_roster_t *r)
 
 static void put_conn(kmy_shard_t *s, kmy_buf_t *b, const kmy_conn_t *c)
 {
-    static const char *const states[KMY_CONN_STATES] = { "free", "http", "stream", "closing",
-                                                         "closed" };
+    static const char *const states[KMY_CONN_STATES] = { "free",   "http",    "stream",
+                                                         "events", "closing", "closed" };
     char peer[INET6_ADDRSTRLEN];
     inet_ntop(AF_INET6, &c->peer, peer, sizeof peer);
     kmy_buf_fmt(b,

@@ -6,6 +6,7 @@
 #include "engine/egress.h"
 #include "engine/query.h"
 #include "engine/reply.h"
+#include "engine/sse.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
 #include "engine/throttle.h"
@@ -94,7 +95,8 @@ static bool upgrade(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
             return true;
         kmy_errctx_t why;
         KMY_FAIL(&why, KMY_UPGRADE_REQUIRED,
-                 "this is a WebSocket: connect to it with ws:// or wss://");
+                 "this is a WebSocket: connect to it with ws:// or wss://, or ask for events "
+                 "with Accept: text/event-stream");
         kmy_reply_problem_with(s, c, req, KMY_UPGRADE_REQUIRED, why.detail,
                                "Upgrade: websocket\r\n", NULL);
         return true;
@@ -126,6 +128,8 @@ static bool upgrade(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
 static bool stream(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
+    if (!req->upgrade_websocket && kmy_sse_wanted(req))
+        return kmy_sse_get(s, c, req);
     upgrade(s, c, req, false);
     if (c->state != KMY_CONN_WS)
         return true;

@@ -425,6 +425,9 @@ static void say_goodbye(kmy_shard_t *s)
             if (!c->echo)
                 kmy_stream_goaway(s, c, "restart", 1000);
             kmy_conn_ws_close(s, c, 1012, "restart");
+        } else if (c->state == KMY_CONN_SSE) {
+            kmy_stream_goaway(s, c, "restart", 1000);
+            kmy_conn_sse_end(s, c);
         } else if (c->state == KMY_CONN_HTTP && !c->parked && !kmy_has_output(c)) {
             kmy_conn_kill(s, c);
         }

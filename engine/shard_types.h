@@ -23,6 +23,7 @@
 #include "wire/flat.h"
 #include "wire/http1.h"
 #include "wire/json.h"
+#include "wire/sse.h"
 #include "wire/tick_json.h"
 #include "wire/ws.h"
 
@@ -34,7 +35,7 @@
 
 #define KMY_NONE UINT32_MAX
 
-enum { KMY_ENC_JSON, KMY_ENC_FLAT, KMY_ENCODINGS };
+enum { KMY_ENC_JSON, KMY_ENC_FLAT, KMY_ENC_SSE, KMY_ENCODINGS };
 enum { KMY_SLOW_CONFLATE, KMY_SLOW_DROP, KMY_SLOW_CLOSE };
 enum { KMY_DOOR_PUBLIC, KMY_DOOR_ADMIN, KMY_DOORS };
 
@@ -68,8 +69,9 @@ enum {
 /* The life of a connection.  conn.c has the table of who may follow whom. */
 typedef enum {
     KMY_CONN_FREE,
-    KMY_CONN_HTTP,   /* reading requests, answering them */
-    KMY_CONN_WS,     /* WebSocket is open: stream or echo */
+    KMY_CONN_HTTP, /* reading requests, answering them */
+    KMY_CONN_WS,   /* WebSocket is open: stream or echo */
+    KMY_CONN_SSE, /* the body of a stream of server-sent events is under way; what the client sends is dropped */
     KMY_CONN_LINGER, /* our last bytes are queued or sent; waits for the peer's end */
     KMY_CONN_DEAD,   /* shut down; waits for the ring's last completions */
     KMY_CONN_STATES
@@ -172,6 +174,7 @@ typedef struct kmy_conn {
     int64_t messages_full_ns; /* bucket of its messages (limiter.h) */
     int64_t unpaid_ns;        /* since when it is paused */
     uint64_t charged_ticks;   /* of this connection */
+    uint64_t after_seq;       /* server-sent events: up to here the client has everything */
     uint64_t jti_hash;
     int64_t token_expires_s;
     struct in6_addr peer;
@@ -230,7 +233,6 @@ typedef struct kmy_shard_account {
     int64_t free_nusd;      /* at the keeper, as last told */
     int64_t elsewhere_nusd; /* leased to other shards, as last told */
     int64_t rate_nusd_s;    /* spending rate of the last report periods */
-    int64_t low_nusd;       /* a lease below it is filled up: half of what the rate wants */
     int64_t report_ns;      /* monotonic time of the last report */
     int64_t leased_ns;      /* the same of the last lease; 0: none yet */
     int64_t idle_ns;        /* since when nobody uses it; 0: somebody does */
@@ -464,6 +466,12 @@ static inline uint32_t kmy_op_gen(uint64_t data)
 static inline uint32_t kmy_op_idx(uint64_t data)
 {
     return (uint32_t)data;
+}
+
+/* Is it a stream of ours, by whichever transport? */
+static inline bool kmy_conn_streams(const kmy_conn_t *c)
+{
+    return c->state == KMY_CONN_SSE || (c->state == KMY_CONN_WS && !c->echo);
 }
 
 static inline kmy_conn_t *kmy_conn_at(kmy_shard_t *s, uint32_t idx)

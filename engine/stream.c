@@ -95,6 +95,8 @@ static bool is_about_a_token(kmy_err_t err)
 
 void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why)
 {
+    if (c->state == KMY_CONN_SSE && send_error(s, c, NULL, err, why))
+        kmy_conn_sse_end(s, c);
     if (c->state != KMY_CONN_WS)
         return;
     int64_t wait_ms = is_about_a_token(err) ? kmy_throttle_session(s, c) : 0;
@@ -109,6 +111,10 @@ void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *
 
 void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c)
 {
+    if (c->state == KMY_CONN_SSE) {
+        kmy_egress_bytes(s, c, KMY_SSE_HEARTBEAT, sizeof KMY_SSE_HEARTBEAT - 1);
+        return;
+    }
     kmy_buf_t b = begin(s, "heartbeat", NULL);
     kmy_buf_fmt(&b, ",\"ts\":\"%" PRId64 "\"", s->now_wall_ns);
     finish(s, c, &b);
@@ -152,6 +158,14 @@ void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_
 void kmy_stream_goaway(kmy_shard_t *s, kmy_conn_t *c, const char *reason,
                        int64_t reconnect_after_ms)
 {
+    if (c->state == KMY_CONN_SSE) { /* the same in the words of the transport */
+        char text[64];
+        char retry[48];
+        int n = snprintf(retry, sizeof retry, "retry: %" PRId64 "\n\n", reconnect_after_ms);
+        int len = snprintf(text, sizeof text, "%x\r\n%s\r\n", (unsigned)n, retry);
+        if (!kmy_egress_bytes(s, c, text, (size_t)len))
+            return;
+    }
     kmy_buf_t b = begin(s, "goaway", NULL);
     kmy_buf_fmt(&b, ",\"reason\":\"%s\",\"reconnect_after_ms\":%" PRId64, reason,
                 reconnect_after_ms);
@@ -233,6 +247,12 @@ void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c)
     send_authenticated(s, c);
 }
 
+static void take_claims(kmy_conn_t *c, const kmy_token_claims_t *claims)
+{
+    c->jti_hash = kmy_hash(claims->jti, strlen(claims->jti));
+    c->token_expires_s = claims->expires_s;
+}
+
 void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t len)
 {
     kmy_errctx_t ctx = { 0 };
@@ -256,8 +276,7 @@ void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t le
         kmy_account_join(s, acc, c);
         kmy_session_begin(s, c);
     }
-    c->jti_hash = kmy_hash(claims.jti, strlen(claims.jti));
-    c->token_expires_s = claims.expires_s;
+    take_claims(c, &claims);
     c->auth_waits = true;
     kmy_stream_auth_finish(s, c);
 }
@@ -270,7 +289,8 @@ void kmy_stream_revoked(kmy_shard_t *s, const char *jti, int64_t expires_s)
     uint64_t hash = kmy_hash(jti, strlen(jti));
     for (uint32_t i = 0; i < s->conns_high; i++) {
         kmy_conn_t *c = kmy_conn_at(s, i);
-        if (c->state == KMY_CONN_WS && c->account != KMY_NONE && c->jti_hash == hash)
+        if ((c->state == KMY_CONN_WS || c->state == KMY_CONN_SSE) && c->account != KMY_NONE &&
+            c->jti_hash == hash)
             kmy_stream_close(s, c, KMY_TOKEN_REVOKED, "the token was revoked");
     }
 }
@@ -514,16 +534,17 @@ static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
     c->answering = false;
 }
 
+static _Thread_local subscribe_t planned; /* from its check until it is done, in one call of ours */
+
 static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
                          kmy_json_token_t feeds, kmy_json_field_t *options)
 {
-    static _Thread_local subscribe_t want;
     kmy_errctx_t ctx = { 0 };
-    kmy_err_t err = check_subscribe(s, c, feeds, options, &want, &ctx);
+    kmy_err_t err = check_subscribe(s, c, feeds, options, &planned, &ctx);
     if (err != KMY_OK) /* all or nothing */
         send_error(s, c, id, err, ctx.detail);
     else
-        do_subscribe(s, c, id, &want);
+        do_subscribe(s, c, id, &planned);
 }
 
 static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
@@ -567,6 +588,27 @@ static void op_ping(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
     finish(s, c, &b);
 }
 
+/* The members of a client's message that mean something. */
+enum { OP, TOKEN, ID, FEEDS, OPTIONS, SESSION = OPTIONS + 6, MEMBERS_COUNT };
+
+static kmy_err_t read_members(const char *text, size_t len, kmy_json_field_t f[MEMBERS_COUNT],
+                              kmy_errctx_t *ctx)
+{
+    static const kmy_json_field_t members[MEMBERS_COUNT] = {
+        { .key = "op" },     { .key = "token" },       { .key = "id" },
+        { .key = "feeds" },  { .key = "encoding" },    { .key = "snapshot" },
+        { .key = "max_hz" }, { .key = "slow_reader" }, { .key = "plan" },
+        { .key = "from" },   { .key = "session" },
+    };
+    memcpy(f, members, sizeof members);
+    kmy_json_t js;
+    kmy_json_init(&js, text, len);
+    kmy_err_t err = kmy_json_object(&js, f, MEMBERS_COUNT, ctx);
+    if (err == KMY_OK && kmy_json_next(&js).type != KMY_JSON_END)
+        err = KMY_FAIL(ctx, KMY_BAD_INPUT, "something follows the JSON object");
+    return err;
+}
+
 /* The id's own text: a string with its quotes, or a number. */
 static bool read_id(kmy_json_token_t t, request_id_t *id)
 {
@@ -601,23 +643,13 @@ static void auth_message(kmy_shard_t *s, kmy_conn_t *c, kmy_json_token_t token,
 
 void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const char *text, size_t len)
 {
-    enum { OP, TOKEN, ID, FEEDS, OPTIONS, SESSION = OPTIONS + 6 };
-    kmy_json_field_t f[] = {
-        { .key = "op" },     { .key = "token" },       { .key = "id" },
-        { .key = "feeds" },  { .key = "encoding" },    { .key = "snapshot" },
-        { .key = "max_hz" }, { .key = "slow_reader" }, { .key = "plan" },
-        { .key = "from" },   { .key = "session" },
-    };
+    kmy_json_field_t f[MEMBERS_COUNT];
     if (opcode != KMY_WS_TEXT) {
         kmy_stream_close(s, c, KMY_UNSUPPORTED, "client messages are JSON in text frames");
         return;
     }
     kmy_errctx_t ctx = { 0 };
-    kmy_json_t js;
-    kmy_json_init(&js, text, len);
-    kmy_err_t err = kmy_json_object(&js, f, sizeof f / sizeof f[0], &ctx);
-    if (err == KMY_OK && kmy_json_next(&js).type != KMY_JSON_END)
-        err = KMY_FAIL(&ctx, KMY_BAD_INPUT, "something follows the JSON object");
+    kmy_err_t err = read_members(text, len, f, &ctx);
     request_id_t id;
     if (err == KMY_OK && !read_id(f[ID].token, &id))
         err = KMY_FAIL(&ctx, KMY_BAD_INPUT,
@@ -646,4 +678,40 @@ void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const cha
     else
         send_error(s, c, &id, KMY_BAD_INPUT,
                    "\"op\" must be one of auth, subscribe, unsubscribe, balance, pay, ping");
+}
+
+/* --- server-sent events ------------------------------------------------------------------------- */
+
+kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text, size_t len,
+                          const kmy_stream_held_t *held, int64_t *cheapest_nusd, kmy_errctx_t *ctx)
+{
+    kmy_json_field_t f[MEMBERS_COUNT];
+    kmy_err_t err = read_members(text, len, f, ctx);
+    if (err == KMY_OK)
+        err = check_subscribe(s, c, f[FEEDS].token, &f[OPTIONS], &planned, ctx);
+    if (err == KMY_OK && planned.o.sub.encoding != KMY_ENC_JSON)
+        err = KMY_FAIL(ctx, KMY_BAD_INPUT, "events are JSON; other encodings need a WebSocket");
+    if (err != KMY_OK)
+        return err;
+    planned.o.sub.encoding = KMY_ENC_SSE;
+    *cheapest_nusd = INT64_MAX;
+    for (uint32_t i = 0; i < planned.sel.count; i++) {
+        uint32_t feed = planned.sel.feed[i];
+        int64_t price = s->catalog->feeds[feed].tick_nusd;
+        *cheapest_nusd = price < *cheapest_nusd ? price : *cheapest_nusd;
+        if (held->given)
+            planned.resume[feed] = held->same_epoch ? kmy_subs_resume(s, feed, held->seq)
+                                                    : (kmy_resume_t){ .given = true };
+    }
+    return KMY_OK;
+}
+
+void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
+                      const kmy_token_claims_t *claims)
+{
+    kmy_account_join(s, acc, c);
+    take_claims(c, claims);
+    c->authenticated = true;
+    kmy_account_refill(s, acc);
+    do_subscribe(s, c, NULL, &planned);
 }

@@ -1,4 +1,4 @@
-/* stream: the protocol of /v1/stream over WebSocket (docs/protocol.md): operations of the client, frames of the server. */
+/* stream: the protocol of /v1/stream (docs/protocol.md): operations of the client, frames of the server, over WebSocket or as server-sent events. */
 #ifndef KMY_ENGINE_STREAM_H
 #define KMY_ENGINE_STREAM_H
 
@@ -12,6 +12,21 @@ void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t le
 /* The account of a token that was good has been opened, or not. */
 void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c);
 void kmy_stream_unsubscribe_all(kmy_shard_t *s, kmy_conn_t *c);
+
+/* Where a client of server-sent events was (Last-Event-ID). */
+typedef struct kmy_stream_held {
+    bool given;
+    bool same_epoch;
+    uint64_t seq; /* it has everything up to here, of all its feeds */
+} kmy_stream_held_t;
+
+/* Server-sent events: text is the subscribe message that the request stands for.  KMY_OK: it can be done, its cheapest tick costs *cheapest_nusd, and
+   it is kept, with what it borrows from text, for kmy_stream_begin in the same turn.  Else the reason for an HTTP answer; nothing has changed. */
+kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text, size_t len,
+                          const kmy_stream_held_t *held, int64_t *cheapest_nusd, kmy_errctx_t *ctx);
+/* The head of the answer is out: c becomes a session of acc, and what was planned last begins. */
+void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
+                      const kmy_token_claims_t *claims);
 
 /* An error frame and the close code that belongs to err. */
 /* Beyond a limit: error and close 4429, both saying when to come back. */

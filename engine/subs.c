@@ -14,7 +14,8 @@
 size_t kmy_subs_encode(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick,
                        uint8_t *out)
 {
-    (void)s;
+    if (enc == KMY_ENC_SSE)
+        return kmy_sse_tick(&f->json, s->o.epoch, tick, (char *)out);
     if (enc == KMY_ENC_JSON)
         return kmy_tick_json_frame(&f->json, tick, (char *)out);
     size_t n = kmy_ws_put_header(out, KMY_WS_BINARY, true, false, f->flat.len, NULL);
@@ -25,9 +26,9 @@ static void append(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_
 {
     kmy_feedlog_t *log = &f->log[enc];
     uint8_t *out =
-        kmy_feedlog_reserve(log, &s->log_limits, tick->offset, KMY_TICK_JSON_BYTES_MAX, s->now_ns);
+        kmy_feedlog_reserve(log, &s->log_limits, tick->offset, KMY_TICK_FRAME_BYTES_MAX, s->now_ns);
     size_t n = kmy_subs_encode(s, f, enc, tick, out);
-    kmy_feedlog_commit(log, n, s->now_ns);
+    kmy_feedlog_commit(log, n, tick->seq, s->now_ns);
 }
 
 void kmy_subs_tick(kmy_shard_t *s, const kmy_tick_t *tick)
@@ -171,10 +172,31 @@ static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog
         sub->skip_reason = KMY_GAP_EPOCH;
     } else if (r->given) {
         sub->cursor = r->offset + 1;
-        if (sub->cursor < next && sub->pace_slots == 0)
+        if (sub->encoding == KMY_ENC_SSE && sub->cursor < log->first && sub->pace_slots == 0)
+            kmy_sub_skip(sub, log->first, KMY_GAP_HISTORY);
+        else if (sub->encoding != KMY_ENC_SSE && sub->cursor < next && sub->pace_slots == 0)
             kmy_catchup_begin(sub);
     }
     sub->run_from = sub->cursor;
+}
+
+kmy_resume_t kmy_subs_resume(const kmy_shard_t *s, uint32_t feed, uint64_t seq)
+{
+    const kmy_shard_feed_t *f = &s->feeds[feed];
+    kmy_resume_t r = { .given = true, .same_epoch = true };
+    if (f->last.offset == 0 || f->last.seq <= seq) { /* it has not ticked since */
+        r.offset = f->last.offset ? f->last.offset : s->catalog->feeds[feed].last_offset;
+        return r;
+    }
+    for (int enc = 0; enc < KMY_ENCODINGS; enc++) { /* any log of the feed tells */
+        const kmy_feedlog_t *log = &f->log[enc];
+        if (log->next > log->first &&
+            (log->first == 1 || kmy_feedlog_seq(log, log->first) <= seq)) {
+            r.offset = kmy_feedlog_after(log, log->first, seq) - 1;
+            return r;
+        }
+    }
+    return r; /* further back than memory goes */
 }
 
 uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_sub_options_t *o,
@@ -264,7 +286,7 @@ void kmy_subs_go_on(kmy_shard_t *s, kmy_conn_t *c)
 {
     for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
         kmy_sub_t *sub = &s->subs[i];
-        if (sub->pace_slots == 0 && !sub->past &&
+        if (sub->pace_slots == 0 && !sub->past && sub->encoding != KMY_ENC_SSE &&
             sub->cursor < s->feeds[sub->feed].log[sub->encoding].next)
             kmy_catchup_begin(sub);
     }

@@ -16,6 +16,9 @@ typedef struct kmy_sub_options {
     uint32_t pace_slots; /* max_hz (pace.h); 0: every tick */
 } kmy_sub_options_t;
 
+/* Where a client that holds everything up to `seq` goes on in a feed: behind offset 0 if that is not known any more. */
+kmy_resume_t kmy_subs_resume(const kmy_shard_t *s, uint32_t feed, uint64_t seq);
+
 /* Subscribes c to a feed (again: changes nothing and returns the old one).  KMY_NONE: no room. */
 uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_sub_options_t *o,
                       const kmy_resume_t *resume);

@@ -123,7 +123,7 @@ add_test(NAME examples COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_ex
 set_tests_properties(examples PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
 
 # The whole daemon, as its customers and its operator see it, fed by kamiyo-sim (tests/harness.py).
-foreach(name stream resume http bad_input strict limits attack restart tls)
+foreach(name stream sse resume http bad_input strict limits attack restart tls)
   add_test(NAME e2e_${name} COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_${name}.py $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim>
            $<TARGET_FILE:kamiyo>)
   set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 240 LABELS e2e)
@@ -147,8 +147,4 @@ endif()
 if(TARGET kamiyod AND TARGET kamiyo-sim)
   add_test(NAME bench_http_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/http --bin $<TARGET_FILE_DIR:kamiyod> --smoke)
   set_tests_properties(bench_http_smoke PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS bench)
-endif()
-if(TARGET kamiyo-load AND TARGET kamiyod)
-  add_test(NAME bench_slow_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/slow --bin $<TARGET_FILE_DIR:kamiyo-load> --smoke)
-  set_tests_properties(bench_slow_smoke PROPERTIES TIMEOUT 120 LABELS bench)
 endif()

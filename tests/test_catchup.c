@@ -72,7 +72,7 @@ static void tick(uint32_t feed, bool stored)
     x.stored[feed][offset] = stored;
     uint8_t *out =
         kmy_feedlog_reserve(&x.feed[feed].log[0], &limits, offset, KMY_TICK_JSON_BYTES_MAX, 0);
-    kmy_feedlog_commit(&x.feed[feed].log[0], frame(feed, offset, out), 0);
+    kmy_feedlog_commit(&x.feed[feed].log[0], frame(feed, offset, out), offset, 0);
     for (uint32_t i = 0; i < SUBS; i++)
         x.pended[i] |= x.at[i] && x.sub[i].feed == feed;
 }

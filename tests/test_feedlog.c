@@ -28,8 +28,8 @@ static void put(kmy_feedlog_t *log, const kmy_feedlog_limits_t *limits, uint64_t
     uint8_t *to = kmy_feedlog_reserve(log, limits, offset, FRAME_MAX, now_ns);
     for (size_t i = 0; i < len; i++)
         to[i] = byte_of(offset, i);
-    memset(to + len, 0xee, FRAME_MAX - len); /* all that was reserved may be written */
-    kmy_feedlog_commit(log, len, now_ns);
+    memset(to + len, 0xee, FRAME_MAX - len);           /* all that was reserved may be written */
+    kmy_feedlog_commit(log, len, 10 * offset, now_ns); /* other feeds tick in between */
 }
 
 static void must_be(const kmy_feedlog_t *log, uint64_t offset, size_t len)
@@ -246,6 +246,27 @@ static void random_histories_agree_with_the_model(void **state)
     assert_true(dropped > 1000);
 }
 
+static void a_seq_is_found_wherever_it_falls(void **state)
+{
+    (void)state;
+    kmy_feedlog_t log;
+    kmy_feedlog_limits_t limits = { .keep_ticks = 4, .keep_ns = 0, .bytes_max = 1 << 16 };
+    assert_true(kmy_feedlog_open(&log, 1));
+    assert_int_equal(kmy_feedlog_after(&log, 1, 0), 1); /* empty: what comes next */
+    for (uint64_t o = 1; o <= 1000; o++) {
+        put(&log, &limits, o, 100, 0); /* seq 10 x offset; it wraps, and the oldest go */
+        for (uint64_t from = log.first; from <= log.next; from += 13) {
+            for (uint64_t seq = 10 * from - 15; seq <= 10 * o + 10; seq += 97) {
+                uint64_t want = from;
+                while (want < log.next && 10 * want <= seq)
+                    want++;
+                assert_int_equal(kmy_feedlog_after(&log, from, seq), want);
+            }
+        }
+    }
+    kmy_feedlog_close(&log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +277,7 @@ int main(void)
         cmocka_unit_test(at_its_maximum_the_oldest_go_however_young),
         cmocka_unit_test(no_more_frames_are_kept_than_asked_for_once_room_is_needed),
         cmocka_unit_test(random_histories_agree_with_the_model),
+        cmocka_unit_test(a_seq_is_found_wherever_it_falls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
