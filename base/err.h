@@ -16,6 +16,7 @@
     X(OVERRUN, "overrun", "reader was lapped", 503, 4413)                                          \
     X(BAD_INPUT, "bad_request", "malformed input", 400, 4400)                                      \
     X(BAD_UTF8, "bad_utf8", "text is not UTF-8", 400, 1007)                                        \
+    X(BAD_DEFLATE, "bad_deflate", "compressed message is damaged", 400, 1007)                      \
     X(PROTOCOL, "protocol_error", "protocol violated", 400, 1002)                                  \
     X(TOO_BIG, "too_big", "larger than the limit", 413, 1009)                                      \
     X(UNSUPPORTED, "unsupported", "not supported", 415, 1003)                                      \

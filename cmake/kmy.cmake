@@ -43,7 +43,7 @@ target_link_libraries(kmy_flags INTERFACE Threads::Threads)
 # What a folder needs from outside the tree.
 set(KMY_EXTERN_base)
 set(KMY_EXTERN_ringbuf)
-set(KMY_EXTERN_wire     PkgConfig::OPENSSL PkgConfig::SECP256K1)
+set(KMY_EXTERN_wire     PkgConfig::OPENSSL PkgConfig::SECP256K1 PkgConfig::ZLIB)
 set(KMY_EXTERN_store    PkgConfig::LMDB)
 set(KMY_EXTERN_adapters PkgConfig::WEBSOCKETS PkgConfig::OPENSSL PkgConfig::CURL)
 set(KMY_EXTERN_pay      PkgConfig::OPENSSL)

@@ -102,6 +102,12 @@ static void drop_chunk(kmy_shard_t *s, kmy_conn_t *c)
     join_queue(s, c);
 }
 
+/* History is one reader's: compressing a tick takes a hundred times as long as writing it, and would be for nobody else. */
+static uint8_t encoding_of(const kmy_sub_t *sub)
+{
+    return sub->encoding == KMY_ENC_JSON_Z ? KMY_ENC_JSON : sub->encoding;
+}
+
 /* Frames of the ticks, as many as fit; returns how many, 0: no memory. */
 static uint32_t encode(kmy_shard_t *s, kmy_feedlog_t *log, kmy_shard_feed_t *f, uint8_t enc,
                        const kmy_history_chunk_t *chunk)
@@ -183,7 +189,7 @@ static void take_answer(kmy_shard_t *s, const kmy_history_chunk_t *chunk)
     KMY_ASSERT(sub->cursor == chunk->from); /* nothing is gathered while it waits */
     uint32_t n = 0;
     if (chunk->count > 0)
-        n = encode(s, &u->log, &s->feeds[sub->feed], sub->encoding, chunk);
+        n = encode(s, &u->log, &s->feeds[sub->feed], encoding_of(sub), chunk);
     kmy_sub_skip(sub, n > 0 ? chunk->ticks[0].offset : chunk->next, KMY_GAP_HISTORY);
     sub->past_seq = n < chunk->count ? chunk->ticks[n].seq : chunk->next_seq;
     kmy_egress_pend(s, u->sub);

@@ -48,6 +48,7 @@ typedef struct kmy_config_network {
 typedef struct kmy_config {
     struct {
         kmy_config_text_t listen, url, tls_cert, tls_key;
+        bool deflate;
     } public_door; /* key prefix "public" */
     struct {
         kmy_config_text_t listen;

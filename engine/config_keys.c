@@ -30,6 +30,7 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "public.url", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(public_door.url), "", 0, TEXT, HTTP, "how customers reach the public door; empty: the bound address; not used yet" },
     { "public.tls_cert", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_cert), "", 0, TEXT, 0, "certificate chain (PEM file): the public door then speaks TLS 1.2 and 1.3 only; read again on SIGHUP" },
     { "public.tls_key", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_key), "", 0, TEXT, 0, "private key (PEM file) of tls_cert" },
+    { "public.deflate", KMY_KEY_BOOL, KMY_SHAPE_ANY, AT(public_door.deflate), "true", 0, 1, 0, "permessage-deflate (RFC 7692) for WebSocket clients that offer it" },
     { "admin.listen", KMY_KEY_TEXT, KMY_SHAPE_LISTEN, AT(admin.listen), "127.0.0.1:8403", 1, TEXT, 0, "address and port of the admin door (metrics, health, operator verbs)" },
     { "data", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(data), "./data", 1, TEXT, 0, "folder of the ledger, the snapshot store and keys; made at first start (0700)" },
     { "shards.count", KMY_KEY_INT, KMY_SHAPE_ANY, AT(shards.count), "0", 0, KMY_SHARDS_MAX, 0, "serving threads; 0: one per core" },

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* --- HTTP ---------------------------------------------------------------------------------- */
 
@@ -155,6 +156,14 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
 
 /* --- WebSocket ----------------------------------------------------------------------------- */
 
+/* One whole message, as it came or inflated. */
+typedef struct message {
+    const uint8_t *bytes;
+    size_t len;
+    uint8_t opcode;
+    bool compressed; /* on the wire */
+} message_t;
+
 void kmy_input_ws_free(kmy_conn_t *c)
 {
     if (c->ws)
@@ -167,6 +176,7 @@ static kmy_ws_rules_t rules_of(const kmy_shard_t *s, const kmy_conn_t *c)
 {
     return (kmy_ws_rules_t){
         .server = true,
+        .deflate = c->deflate,
         .message_bytes_max =
             c->echo ? (uint64_t)KMY_ECHO_BYTES_MAX : (uint64_t)s->config->limits.frame_bytes,
         .fragments_max = c->echo ? 0 : KMY_WS_FRAGMENTS_MAX,
@@ -198,18 +208,53 @@ static void control_frame(kmy_shard_t *s, kmy_conn_t *c, const kmy_ws_header_t *
     } /* a pong needs no answer: its bytes were life enough */
 }
 
-static void whole_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const uint8_t *data,
-                          size_t len)
+/* Back as it came, compressed or not.  A conformance door has no secrets; a session's own frames have, and are never compressed. */
+static void echo(kmy_shard_t *s, kmy_conn_t *c, const message_t *m)
+{
+    size_t n = m->compressed
+                   ? kmy_ws_deflate(s->deflate, m->bytes, m->len, s->scratch, KMY_SCRATCH_BYTES)
+                   : 0;
+    if (n == 0) { /* or it does not compress to what the scratch holds */
+        kmy_egress_frame(s, c, m->opcode, m->bytes, m->len);
+        return;
+    }
+    uint8_t head[KMY_WS_HEADER_BYTES_MAX];
+    size_t head_len = kmy_ws_put_header(head, m->opcode, true, true, n, NULL);
+    if (kmy_egress_bytes(s, c, head, head_len))
+        kmy_egress_bytes(s, c, s->scratch, n);
+}
+
+static void whole_message(kmy_shard_t *s, kmy_conn_t *c, const message_t *m)
 {
     KMY_COUNT(s->metrics, ws_message_total, 1);
-    if (!kmy_throttle_message(s, c, len))
+    if (!kmy_throttle_message(s, c, m->len))
         return;
     if (c->authenticated)
         c->deadline_ns = 0; /* the next one's time begins with its first byte */
     if (c->echo)
-        kmy_egress_frame(s, c, opcode, data, len);
+        echo(s, c, m);
     else
-        kmy_stream_message(s, c, opcode, (const char *)data, len);
+        kmy_stream_message(s, c, m->opcode, (const char *)m->bytes, m->len);
+}
+
+/* A message is inflated when all of it is here, so that one inflater serves every connection; never to more than the limit. */
+static void deflated_message(kmy_shard_t *s, kmy_conn_t *c, message_t *m)
+{
+    kmy_errctx_t ctx = { 0 };
+    size_t n;
+    size_t max = (size_t)rules_of(s, c).message_bytes_max;
+    kmy_err_t err = kmy_ws_inflate(s->deflate, m->bytes, m->len, s->inflated, max, &n, &ctx);
+    m->bytes = s->inflated;
+    m->len = n;
+    if (err == KMY_OK && m->opcode == KMY_WS_TEXT && !kmy_utf8_valid(m->bytes, m->len))
+        err = KMY_FAIL(&ctx, KMY_BAD_UTF8, "text message is not UTF-8");
+    if (err == KMY_OK)
+        whole_message(s, c, m);
+    else
+        fail(s, c, err, ctx.detail);
+    if (c->echo) /* what a long one touched is given back */
+        madvise(s->inflated + KMY_WS_FRAME_BYTES_MAX, KMY_ECHO_BYTES_MAX - KMY_WS_FRAME_BYTES_MAX,
+                MADV_DONTNEED);
 }
 
 static kmy_ws_in_t *ws_in(kmy_conn_t *c)
@@ -255,13 +300,15 @@ static void frame_ends(kmy_shard_t *s, kmy_conn_t *c, kmy_ws_in_t *w)
     if (!w->header.fin)
         return;
     /* The message is taken off the connection first: answering may end it. */
-    uint8_t *message = w->message;
-    uint32_t len = w->len;
-    uint8_t opcode = w->message_opcode;
+    uint8_t *owned = w->message;
+    message_t m = { owned, w->len, w->message_opcode, w->message_compressed };
     w->message = NULL;
     w->len = w->cap = 0;
-    whole_message(s, c, opcode, message, len);
-    free(message);
+    if (m.compressed)
+        deflated_message(s, c, &m);
+    else
+        whole_message(s, c, &m);
+    free(owned);
 }
 
 /* Feeds payload bytes of the present frame; returns how many were taken. */
@@ -321,8 +368,10 @@ size_t kmy_input_ws(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
     w->header = h;
     w->got_bytes = 0;
     w->in_frame = true;
-    if (h.opcode == KMY_WS_TEXT || h.opcode == KMY_WS_BINARY)
+    if (h.opcode == KMY_WS_TEXT || h.opcode == KMY_WS_BINARY) {
         w->message_opcode = h.opcode;
+        w->message_compressed = h.rsv1;
+    }
     size_t used = h.header_bytes;
     if (len > used || h.payload_bytes == 0)
         used += payload(s, c, data + used, len - used);

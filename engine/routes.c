@@ -10,6 +10,7 @@
 #include "engine/stream.h"
 #include "engine/subs.h"
 #include "engine/throttle.h"
+#include "wire/ws_extensions.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -109,6 +110,13 @@ static bool upgrade(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
                                NULL);
         return true;
     }
+    const char *extensions;
+    err = kmy_ws_extensions(req, &extensions, &ctx);
+    if (err != KMY_OK) {
+        kmy_reply_problem(s, c, req, err, ctx.detail);
+        return true;
+    }
+    c->deflate = extensions && s->deflate;
     char head[512];
     kmy_buf_t b = kmy_buf(head, sizeof head);
     kmy_buf_str(&b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
@@ -116,6 +124,8 @@ static bool upgrade(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
     kmy_buf_bytes(&b, accept, sizeof accept);
     if (!echo && offers(req, "kamiyo.v1"))
         kmy_buf_str(&b, "\r\nSec-WebSocket-Protocol: kamiyo.v1");
+    if (c->deflate)
+        kmy_buf_fmt(&b, "\r\nSec-WebSocket-Extensions: %s", extensions);
     kmy_buf_str(&b, "\r\n\r\n");
     KMY_COUNT(s->metrics, ws_session_total, 1);
     if (!kmy_egress_bytes(s, c, b.data, b.len))

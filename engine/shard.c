@@ -103,6 +103,8 @@ static bool take_memory(kmy_shard_t *s)
     s->sends = reserve(KMY_SENDS_MAX * sizeof *s->sends);
     s->segments = reserve(KMY_SEGMENTS_MAX * sizeof *s->segments);
     s->scratch = reserve(KMY_SCRATCH_BYTES);
+    s->inflated = reserve(KMY_ECHO_BYTES_MAX);
+    s->deflate = cfg->public_door.deflate ? kmy_ws_deflate_new() : NULL;
     s->tls_plain = reserve(KMY_TLS_RECORD_BYTES);
     s->tls_out = reserve(KMY_TLS_OUT_BYTES);
     s->deferred = reserve(DEFERRED_MAX * sizeof *s->deferred);
@@ -111,9 +113,12 @@ static bool take_memory(kmy_shard_t *s)
     s->touched_feeds = calloc(s->catalog->feeds_count + 1, sizeof *s->touched_feeds);
     s->strangers_head = s->strangers_tail = KMY_NONE;
     s->conns_free = s->subs_free = s->accounts_free = KMY_NONE;
-    return s->conns && s->dying && s->dirty && s->dirty_next && s->starving && s->subs &&
-           s->accounts && s->touched && s->stage && s->sends && s->segments && s->tls_plain &&
-           s->tls_out && s->scratch && s->deferred && s->recv_mem && s->feeds && s->touched_feeds;
+    if (cfg->public_door.deflate && !s->deflate)
+        return false;
+    return s->inflated && s->conns && s->dying && s->dirty && s->dirty_next && s->starving &&
+           s->subs && s->accounts && s->touched && s->stage && s->sends && s->segments &&
+           s->tls_plain && s->tls_out && s->scratch && s->deferred && s->recv_mem && s->feeds &&
+           s->touched_feeds;
 }
 
 static void unmap(void *p, size_t bytes)
@@ -136,6 +141,8 @@ static void free_memory(kmy_shard_t *s)
     unmap(s->sends, KMY_SENDS_MAX * sizeof *s->sends);
     unmap(s->segments, KMY_SEGMENTS_MAX * sizeof *s->segments);
     unmap(s->scratch, KMY_SCRATCH_BYTES);
+    unmap(s->inflated, KMY_ECHO_BYTES_MAX);
+    kmy_ws_deflate_free(s->deflate);
     unmap(s->tls_plain, KMY_TLS_RECORD_BYTES);
     unmap(s->tls_out, KMY_TLS_OUT_BYTES);
     unmap(s->deferred, DEFERRED_MAX * sizeof *s->deferred);

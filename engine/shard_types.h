@@ -26,6 +26,7 @@
 #include "wire/sse.h"
 #include "wire/tick_json.h"
 #include "wire/ws.h"
+#include "wire/ws_deflate.h"
 
 #include <liburing.h>
 #include <netinet/in.h>
@@ -35,7 +36,13 @@
 
 #define KMY_NONE UINT32_MAX
 
-enum { KMY_ENC_JSON, KMY_ENC_FLAT, KMY_ENC_SSE, KMY_ENCODINGS };
+enum {
+    KMY_ENC_JSON,
+    KMY_ENC_FLAT,
+    KMY_ENC_SSE,
+    KMY_ENC_JSON_Z, /* JSON through permessage-deflate, where that is shorter */
+    KMY_ENCODINGS
+};
 enum { KMY_SLOW_CONFLATE, KMY_SLOW_DROP, KMY_SLOW_CLOSE };
 enum { KMY_DOOR_PUBLIC, KMY_DOOR_ADMIN, KMY_DOORS };
 
@@ -106,6 +113,7 @@ typedef struct kmy_ws_in {
     uint64_t got_bytes; /* of the present frame's payload */
     bool in_frame;
     uint8_t message_opcode;
+    bool message_compressed;
     uint8_t control[125];
     uint32_t len; /* message so far */
     uint32_t cap;
@@ -139,6 +147,7 @@ typedef struct kmy_conn {
     bool close_after : 1; /* HTTP: close once out is empty */
     bool tls_bye : 1;     /* close_notify was sealed */
     bool echo : 1;
+    bool deflate : 1; /* permessage-deflate was negotiated */
     bool head_request : 1;
     bool continued : 1; /* 100 Continue was sent for the present request */
     bool answering : 1; /* what is queued now belongs to one answer, whatever its length */
@@ -412,8 +421,10 @@ struct kmy_shard {
     uint32_t segments_count;
 
     char *scratch;
-    uint8_t *tls_plain; /* what one call opened: a record */
-    uint8_t *tls_out;   /* what the handshake wants to say */
+    kmy_ws_deflate_t *deflate; /* NULL: not offered to anybody */
+    uint8_t *inflated;         /* KMY_ECHO_BYTES_MAX: the message being read; touched pages only */
+    uint8_t *tls_plain;        /* what one call opened: a record */
+    uint8_t *tls_out;          /* what the handshake wants to say */
     char
         limit_lines[KMY_LIMIT_LINES_BYTES]; /* header lines for the answer to the present request */
     char date[40];                          /* IMF-fixdate of now, for the Date header */

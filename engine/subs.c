@@ -11,6 +11,26 @@
 
 #define LOG_LINGER_NS (60 * KMY_NS_PER_S)
 
+/* The JSON frame compressed, or as it is if that is no longer. */
+static size_t deflated_frame(kmy_shard_t *s, kmy_shard_feed_t *f, const kmy_tick_t *tick,
+                             uint8_t *out)
+{
+    char plain[KMY_TICK_JSON_BYTES_MAX];
+    size_t len = kmy_tick_json_frame(&f->json, tick, plain);
+    size_t head = plain[1] == 126 ? 4 : 2; /* our own frame: unmasked and below 64 KiB */
+    uint8_t packed[KMY_TICK_JSON_BYTES_MAX + KMY_WS_DEFLATE_SPARE];
+    size_t shorter = len - head - 1;
+    size_t n = kmy_ws_deflate(s->deflate, plain + head, len - head, packed,
+                              shorter + KMY_WS_DEFLATE_SPARE);
+    if (n == 0) {
+        memcpy(out, plain, len);
+        return len;
+    }
+    head = kmy_ws_put_header(out, KMY_WS_TEXT, true, true, n, NULL);
+    memcpy(out + head, packed, n);
+    return head + n;
+}
+
 size_t kmy_subs_encode(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick,
                        uint8_t *out)
 {
@@ -18,6 +38,8 @@ size_t kmy_subs_encode(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_t
         return kmy_sse_tick(&f->json, s->o.epoch, tick, (char *)out);
     if (enc == KMY_ENC_JSON)
         return kmy_tick_json_frame(&f->json, tick, (char *)out);
+    if (enc == KMY_ENC_JSON_Z)
+        return deflated_frame(s, f, tick, out);
     size_t n = kmy_ws_put_header(out, KMY_WS_BINARY, true, false, f->flat.len, NULL);
     return n + kmy_flat_encode(&f->flat, tick, out + n);
 }
@@ -199,6 +221,14 @@ kmy_resume_t kmy_subs_resume(const kmy_shard_t *s, uint32_t feed, uint64_t seq)
     return r; /* further back than memory goes */
 }
 
+/* Which log serves an encoding on this connection: JSON has two. */
+static uint8_t log_for(const kmy_conn_t *c, uint8_t encoding)
+{
+    if (encoding != KMY_ENC_JSON && encoding != KMY_ENC_JSON_Z)
+        return encoding;
+    return c->deflate ? KMY_ENC_JSON_Z : KMY_ENC_JSON;
+}
+
 uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_sub_options_t *o,
                       const kmy_resume_t *resume)
 {
@@ -222,13 +252,13 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_su
         .pending_next = KMY_NONE,
         .pace_prev = KMY_NONE,
         .pace_slots = o->pace_slots,
-        .encoding = o->encoding,
+        .encoding = log_for(c, o->encoding),
         .repeats = c->charges != NULL,
     };
     if (f->subs_count == 0)
         f->told_stale = kmy_feed_is_stale(s, feed); /* the acknowledgement tells the state itself */
     bool listed = list_add(f, idx, &sub->feed_pos);
-    if (!listed || !use_log(s, f, feed, o->encoding)) {
+    if (!listed || !use_log(s, f, feed, sub->encoding)) {
         if (listed)
             list_del(s, f, sub->feed_pos);
         sub->next = s->subs_free;
@@ -239,8 +269,8 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_su
     c->subs_count++;
     s->subs_count++;
     KMY_GAUGE(s->metrics, subscription_open, s->subs_count);
-    place_cursor(s, sub, &f->log[o->encoding], o->snapshot, resume);
-    if (sub->cursor < f->log[o->encoding].next)
+    place_cursor(s, sub, &f->log[sub->encoding], o->snapshot, resume);
+    if (sub->cursor < f->log[sub->encoding].next)
         kmy_egress_pend(s, idx);
     return idx;
 }

@@ -11,7 +11,8 @@ typedef struct kmy_resume {
 } kmy_resume_t;
 
 typedef struct kmy_sub_options {
-    uint8_t encoding;
+    uint8_t
+        encoding; /* KMY_ENC_JSON becomes KMY_ENC_JSON_Z where permessage-deflate was negotiated, and the other way round */
     bool snapshot;
     uint32_t pace_slots; /* max_hz (pace.h); 0: every tick */
 } kmy_sub_options_t;

@@ -191,6 +191,7 @@ def an_independent_client_streams_over_wss_and_pays_for_what_it_gets():
         url = f"wss://localhost:{d.public[1]}/v1/stream"
         at, n = {}, 0
         async with websockets.connect(url, ssl=trust, extra_headers={"Authorization": "Bearer " + token}) as w:
+            assert [e.name for e in w.extensions] == ["permessage-deflate"]  # a stock client's default
             await w.send(json.dumps({"op": "subscribe", "id": 1, "feeds": list(FEEDS)}))
             while n < 300:
                 e = json.loads(await asyncio.wait_for(w.recv(), SECONDS))
@@ -212,9 +213,9 @@ def an_independent_client_streams_over_wss_and_pays_for_what_it_gets():
 
 def a_slow_reader_gets_whole_frames_and_pays_for_those():
     with Sim(10000) as sim, _Secure(sim, limits__stall_timeout="20s") as d:
-        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            account = f"local:slow-{int(version)}"
-            w = d.ws(d.mint(account), trust=_trust(d.cert, version), rcvbuf=65536)
+        for version, deflate in ((ssl.TLSVersion.TLSv1_2, None), (ssl.TLSVersion.TLSv1_3, None), (ssl.TLSVersion.TLSv1_3, "permessage-deflate")):
+            account = f"local:slow-{int(version)}-{bool(deflate)}".lower()
+            w = d.ws(d.mint(account), trust=_trust(d.cert, version), rcvbuf=65536, deflate=deflate)
             w.subscribe(*FEEDS)
             for _ in range(3):  # nothing is read until the socket is full and a record was cut somewhere; then some is
                 short = d.metrics()["send_short_total"]

@@ -53,7 +53,8 @@ static kmy_err_t take_data(session_t *s, const kmy_ws_header_t *h, uint8_t *payl
     if (err != KMY_OK)
         return err;
     bool text = s->stream.opcode == KMY_WS_TEXT && !s->stream.compressed;
-    CHECK(s->stream.message_bytes <= s->rules->message_bytes_max);
+    uint64_t max = s->rules->message_bytes_max;
+    CHECK(s->stream.message_bytes <= (s->stream.compressed ? max + max / 64 + 64 : max));
     size_t at = 0;
     do {
         size_t n = have - at < s->piece ? have - at : s->piece;

@@ -21,6 +21,7 @@ import tempfile
 import time
 import traceback
 import types
+import zlib
 from decimal import Decimal
 
 KAMIYOD, SIM, KAMIYO = sys.argv[1:4]
@@ -293,6 +294,19 @@ def ws_frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x11\x22\x33\x44", len
     return out + payload
 
 
+def deflated(data, level=6, bits=15, memory=8):
+    """One message as RFC 7692 packs it, without context."""
+    z = zlib.compressobj(level, zlib.DEFLATED, -bits, memory)
+    packed = z.compress(data) + z.flush(zlib.Z_SYNC_FLUSH)
+    assert packed[-4:] == b"\0\0\xff\xff"
+    return packed[:-4]
+
+
+def inflated(packed, bits=15):
+    z = zlib.decompressobj(-bits)
+    return z.decompress(packed + b"\0\0\xff\xff") + z.flush()
+
+
 class Closed(Exception):
     def __init__(self, code, reason):
         super().__init__(f"closed {code} {reason}")
@@ -302,7 +316,8 @@ class Closed(Exception):
 class Ws:
     """A client that checks all it is sent: framing, offsets that go on by one but for gaps, and that the charge is for the ticks."""
 
-    def __init__(self, address, token=None, path="/v1/stream", by="header", hello=True, rcvbuf=None, extra=""):
+    def __init__(self, address, token=None, path="/v1/stream", by="header", hello=True, rcvbuf=None, extra="", deflate=None):
+        """deflate: an offer of permessage-deflate, which must be taken."""
         self.sock = socket.socket()
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
@@ -312,6 +327,9 @@ class Ws:
         self.at = {}  # feed -> offset held
         self.ticks, self.gaps, self.other = [], [], []
         self.paced = set()  # feeds with max_hz: their offsets rise, but not by one
+        self.deflate, self.rsv1, self.compressed, self.saved = deflate, False, 0, 0  # the last frame was compressed; how many were, and bytes less
+        if deflate:
+            extra += f"Sec-WebSocket-Extensions: {deflate}\r\n"
         key = base64.b64encode(os.urandom(16)).decode()
         if token and by == "query":
             path += "?token=" + token
@@ -326,6 +344,8 @@ class Ws:
         assert self.answer.headers["sec-websocket-accept"] == want
         if token and by in ("op", "bare"):
             self.send({"op": "auth", "token": token} if by == "op" else {"token": token})
+        taken = self.answer.headers.get("sec-websocket-extensions")
+        assert (taken or "").startswith("permessage-deflate; server_no_context_takeover; client_no_context_takeover") if deflate else taken is None, taken
         self.hello = self.next("authenticated") if token and hello else None
 
     def send(self, obj):
@@ -352,7 +372,8 @@ class Ws:
         self.sock.settimeout(seconds)
         self._need(2)
         b0, n = self.buf[0], self.buf[1]
-        assert b0 & 0xf0 == 0x80, f"fragmented or RSV: {b0:#x}"
+        self.rsv1 = bool(b0 & 0x40)
+        assert b0 & (0xb0 if self.deflate else 0xf0) == 0x80, f"fragmented or RSV: {b0:#x}"
         assert n < 128, "masked by the server"
         head = 2
         if n == 126:
@@ -370,6 +391,12 @@ class Ws:
             assert n != 1 and n <= 125
             code, reason = (struct.unpack(">H", payload[:2])[0], payload[2:].decode()) if n else (1005, "")
             raise Closed(code, reason)
+        if self.rsv1:
+            assert opcode in (TEXT, BINARY), opcode
+            self.compressed += 1
+            packed, payload = payload, inflated(payload)
+            self.saved += len(payload) - len(packed)
+            self.shorter = len(packed) < len(payload)
         return opcode, payload
 
     def event(self, seconds=SECONDS):
@@ -378,6 +405,8 @@ class Ws:
         assert opcode == TEXT, opcode
         e = json.loads(payload, parse_float=lambda t: (_ for _ in ()).throw(AssertionError("binary float " + t)))
         kind = e["type"]
+        assert not self.rsv1 or self.shorter, "what is no shorter goes as it is"
+        assert kind == "tick" or not self.rsv1, f"{kind} may hold secrets"
         if kind == "tick":
             self._in_order(e["feed"], e["offset"], e["offset"])
             self.ticks.append(e)

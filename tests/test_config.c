@@ -347,7 +347,7 @@ static char *printed(const kmy_config_t *cfg)
 
 /* A value other than the default for every key that is kept. */
 static const char unusual[] =
-    "public: { listen: \"[::1]:0\", url: \"https://k.example/\\\"\\\\x\" }\n"
+    "public: { listen: \"[::1]:0\", url: \"https://k.example/\\\"\\\\x\", deflate: false }\n"
     "admin: { listen: \"0.0.0.0:1\" }\ndata: \"/a \\\"b\\\"\\\\ä\"\nshards: { count: 3, pin: false "
     "}\n"
     "tokens: { secret_file: s, lifetime: 90s }\n"

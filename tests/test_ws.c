@@ -248,6 +248,23 @@ static void compressed_text_is_not_judged_before_inflating(void **state)
     assert_int_equal(s.opcode, 0);
 }
 
+static void a_compressed_message_may_be_a_64th_longer_on_the_wire(void **state)
+{
+    (void)state;
+    const uint64_t max = 65536 + 65536 / 64 + 64;
+    for (int more = 0; more < 2; more++) {
+        for (int compressed = 0; compressed < 2; compressed++) {
+            kmy_ws_stream_t s = { 0 };
+            kmy_ws_header_t h = { .payload_bytes = (compressed ? max : 65536) + (uint64_t)more,
+                                  .opcode = KMY_WS_TEXT,
+                                  .fin = true,
+                                  .rsv1 = compressed };
+            assert_int_equal(kmy_ws_stream_frame(&s, &server_deflate, &h, NULL),
+                             more ? KMY_TOO_BIG : KMY_OK);
+        }
+    }
+}
+
 static void lengths_near_2_63_do_not_wrap_the_message_size(void **state)
 {
     (void)state;
@@ -405,6 +422,7 @@ int main(void)
         cmocka_unit_test(frames_make_messages_or_are_refused_where_it_goes_wrong),
         cmocka_unit_test(bad_text_is_refused_inside_a_frame_before_the_frame_ends),
         cmocka_unit_test(compressed_text_is_not_judged_before_inflating),
+        cmocka_unit_test(a_compressed_message_may_be_a_64th_longer_on_the_wire),
         cmocka_unit_test(lengths_near_2_63_do_not_wrap_the_message_size),
         cmocka_unit_test(exactly_the_codes_that_may_be_sent_are_accepted),
         cmocka_unit_test(close_payloads_are_judged),

@@ -127,6 +127,13 @@ void kmy_ws_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t ph
         *p++ ^= turned[i];
 }
 
+static uint64_t wire_bytes_max(const kmy_ws_rules_t *rules, bool compressed)
+{
+    uint64_t max = rules->message_bytes_max;
+    uint64_t more = max / 64 + 64;
+    return compressed && max <= UINT64_MAX - more ? max + more : max;
+}
+
 kmy_err_t kmy_ws_stream_frame(kmy_ws_stream_t *s, const kmy_ws_rules_t *rules,
                               const kmy_ws_header_t *h, kmy_errctx_t *ctx)
 {
@@ -137,8 +144,8 @@ kmy_err_t kmy_ws_stream_frame(kmy_ws_stream_t *s, const kmy_ws_rules_t *rules,
         return KMY_FAIL(ctx, KMY_PROTOCOL, "new message inside another");
     if (h->opcode != KMY_WS_CONT)
         *s = (kmy_ws_stream_t){ .opcode = h->opcode, .compressed = h->rsv1 };
-    /* message_bytes <= message_bytes_max holds here, from the frames before. */
-    if (h->payload_bytes > rules->message_bytes_max - s->message_bytes)
+    /* message_bytes <= the maximum holds here, from the frames before. */
+    if (h->payload_bytes > wire_bytes_max(rules, s->compressed) - s->message_bytes)
         return KMY_FAIL(ctx, KMY_TOO_BIG, "message above %llu bytes",
                         (unsigned long long)rules->message_bytes_max);
     if (rules->fragments_max && s->fragments == rules->fragments_max)

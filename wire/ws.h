@@ -45,8 +45,10 @@ typedef struct kmy_ws_header {
 typedef struct kmy_ws_rules {
     bool server;  /* we are the server: client frames must be masked; as a client: must not */
     bool deflate; /* RSV1 allowed on the first frame of a data message */
-    uint64_t message_bytes_max; /* all fragments of one message together, as on the wire */
-    uint32_t fragments_max;     /* 0: any number */
+    uint64_t
+        message_bytes_max; /* all fragments of one message together; compressed ones may be a 64th longer on the wire, for what does not
+                              compress (DEFLATE adds 5 bytes to each stored block), and are judged again once inflated */
+    uint32_t fragments_max; /* 0: any number */
 } kmy_ws_rules_t;
 
 /* kmy_ws_header judges data[0..len): KMY_OK and *h; KMY_AGAIN: header not whole; KMY_PROTOCOL (kmy_err_ws gives the close code),
