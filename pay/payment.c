@@ -8,6 +8,8 @@
 size_t kmy_payment_base64(const char *header, size_t len, char buffer[KMY_PAYMENT_BYTES_MAX])
 {
     size_t out_len;
+    if (len > KMY_PAYMENT_BYTES_MAX)
+        return 0;
     for (int pads = 0; pads < 2 && len && header[len - 1] == '='; pads++)
         len--;
     if (len == 0 || len > KMY_PAYMENT_BYTES_MAX - 4)

@@ -92,6 +92,8 @@ add_test(NAME layers COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_laye
 add_test(NAME tidy COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_tidy.py)
 add_test(NAME client COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_client.py $<TARGET_FILE:kamiyo>)
 add_test(NAME e2e_client COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_client.py $<TARGET_FILE_DIR:kamiyo>)
+add_test(NAME check COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_check.py $<TARGET_FILE:kamiyo>)
+set_tests_properties(check PROPERTIES TIMEOUT 120 LABELS unit)
 set_tests_properties(layers tidy PROPERTIES TIMEOUT 120 LABELS tree)
 set_tests_properties(client e2e_client PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180 LABELS e2e)
 
@@ -100,6 +102,8 @@ add_test(NAME bench_ledger_smoke COMMAND bench_ledger --smoke --dir ${CMAKE_CURR
 add_test(NAME bench_token_smoke COMMAND bench_token --smoke --json)
 set_tests_properties(bench_ledger_smoke bench_token_smoke PROPERTIES TIMEOUT 60 LABELS bench)
 add_test(NAME bench_sim_smoke COMMAND bench_sim --smoke)
+add_test(NAME bench_payment_smoke COMMAND bench_payment --smoke --json)
+set_tests_properties(bench_payment_smoke PROPERTIES TIMEOUT 60 LABELS bench)
 set_tests_properties(bench_sim_smoke PROPERTIES TIMEOUT 60 LABELS bench)
 
 # The feeds thread against the simulator over TLS: every trouble an upstream can make.

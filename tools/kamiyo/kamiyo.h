@@ -22,9 +22,15 @@ typedef struct cli {
     const char *feed;
     const char *account;
     const char *usd;
-    int64_t ttl_s;   /* 0: the daemon's default */
-    int64_t seconds; /* 0: until interrupted */
-    uint64_t count;  /* 0: no limit */
+    const char *secret_file;
+    const char *config; /* the daemon's configuration, for check payment; NULL: defaults */
+    const char *network, *amount, *pay_to, *fee_payer, *memo,
+        *resource;     /* of check payment's offer */
+    int64_t timeout_s; /* of that offer; 0: the default */
+    int64_t now_s;     /* 0: the clock */
+    int64_t ttl_s;     /* 0: the daemon's default */
+    int64_t seconds;   /* 0: until interrupted */
+    uint64_t count;    /* 0: no limit */
     bool json;
     char **words; /* what is left behind the verb; borrowed from argv */
     int words_count;
@@ -41,6 +47,7 @@ int cli_conns(const cli_t *cli);
 int cli_sources(const cli_t *cli);
 int cli_token(const cli_t *cli);
 int cli_ledger(const cli_t *cli);
+int cli_check(const cli_t *cli);
 
 /* One line on stderr, "kamiyo stream: ...", with nothing unprintable in it; returns CLI_FAILED or CLI_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_fail(const cli_t *cli, const char *fmt, ...);

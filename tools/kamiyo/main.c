@@ -34,6 +34,10 @@ static const struct verb {
       "credits an account and prints a token; ends a token at once (operator)" },
     { "ledger", cli_ledger, 1, 1, "ledger audit",
       "recounts the ledger under --data from its entries" },
+    { "check", cli_check, 1, 1,
+      "check json | jws --secret-file FILE | sig | pyth |\n"
+      "         payment --network NETWORK [--config FILE] [--amount UNITS] [--now SECONDS]",
+      "judges standard input with the code that serves users; one item a line but for json" },
 };
 
 static const char options_help[] =
@@ -120,6 +124,16 @@ enum {
     O_ACCOUNT,
     O_USD,
     O_TTL,
+    O_SECRET_FILE,
+    O_CONFIG,
+    O_NETWORK,
+    O_AMOUNT,
+    O_PAY_TO,
+    O_FEE_PAYER,
+    O_MEMO,
+    O_RESOURCE,
+    O_TIMEOUT,
+    O_NOW,
     O_HELP,
     O_VERSION
 };
@@ -137,6 +151,16 @@ static const struct option long_options[] = {
     { "account", required_argument, NULL, O_ACCOUNT },
     { "usd", required_argument, NULL, O_USD },
     { "ttl", required_argument, NULL, O_TTL },
+    { "secret-file", required_argument, NULL, O_SECRET_FILE },
+    { "config", required_argument, NULL, O_CONFIG },
+    { "network", required_argument, NULL, O_NETWORK },
+    { "amount", required_argument, NULL, O_AMOUNT },
+    { "pay-to", required_argument, NULL, O_PAY_TO },
+    { "fee-payer", required_argument, NULL, O_FEE_PAYER },
+    { "memo", required_argument, NULL, O_MEMO },
+    { "resource", required_argument, NULL, O_RESOURCE },
+    { "timeout", required_argument, NULL, O_TIMEOUT },
+    { "now", required_argument, NULL, O_NOW },
     { "help", no_argument, NULL, O_HELP },
     { "version", no_argument, NULL, O_VERSION },
     { NULL, 0, NULL, 0 },
@@ -152,9 +176,48 @@ static bool number(const cli_t *cli, const char *option, uint64_t max, uint64_t 
     return false;
 }
 
+/* Options of `check`; false: another option, or a complaint was made (*known tells). */
+static bool take_check(cli_t *cli, int option, bool *known)
+{
+    const struct {
+        int option;
+        const char **to;
+    } texts[] = {
+        { O_SECRET_FILE, &cli->secret_file },
+        { O_CONFIG, &cli->config },
+        { O_NETWORK, &cli->network },
+        { O_AMOUNT, &cli->amount },
+        { O_PAY_TO, &cli->pay_to },
+        { O_FEE_PAYER, &cli->fee_payer },
+        { O_MEMO, &cli->memo },
+        { O_RESOURCE, &cli->resource },
+    };
+    uint64_t n = 0;
+    *known = true;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i].option == option) {
+            *texts[i].to = optarg;
+            return true;
+        }
+    if (option == O_TIMEOUT && number(cli, "--timeout", INT32_MAX, &n)) {
+        cli->timeout_s = (int64_t)n;
+        return true;
+    }
+    if (option == O_NOW && number(cli, "--now", INT64_MAX, &n)) {
+        cli->now_s = (int64_t)n;
+        return true;
+    }
+    *known = option == O_TIMEOUT || option == O_NOW;
+    return false;
+}
+
 static bool take(cli_t *cli, int option)
 {
     uint64_t n = 0;
+    bool known;
+    bool taken = take_check(cli, option, &known);
+    if (known)
+        return taken;
     switch (option) {
     case O_URL:
         cli->url = optarg;
