@@ -270,6 +270,27 @@ static void the_same_offset_with_other_bytes_is_noticed(void **state)
     assert_int_equal(load_seen_find(&seen, 1 + LOAD_SEEN_SLOTS, "abc", 3, &recv), LOAD_NEW);
 }
 
+static void both_encodings_of_a_tick_must_say_the_same(void **state)
+{
+    (void)state;
+    static load_values_t values;
+    static const struct {
+        load_tick_t tick;
+        bool agrees;
+    } rows[] = {
+        { { .offset = 5, .recv_ns = 7, .price_mant = 18710, .price_expo = -2 }, true },
+        { { .offset = 5, .recv_ns = 7, .price_mant = 1871, .price_expo = -1 }, true },
+        { { .offset = 5, .recv_ns = 7, .price_mant = 187100, .price_expo = -3 }, true },
+        { { .offset = 5, .recv_ns = 7, .price_mant = 1872, .price_expo = -1 }, false },
+        { { .offset = 5, .recv_ns = 7, .price_mant = 1871, .price_expo = -2 }, false },
+        { { .offset = 5, .recv_ns = 8, .price_mant = 18710, .price_expo = -2 }, false },
+        { { .offset = 6, .recv_ns = 8, .price_mant = 1, .price_expo = 0 }, true },
+        { { .offset = 6, .recv_ns = 8, .price_mant = INT64_MAX, .price_expo = 9 }, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_int_equal(load_values_agree(&values, &rows[i].tick), rows[i].agrees);
+}
+
 /* --- book ---------------------------------------------------------------------------------- */
 
 /* One subscription's life: what comes, what it means.  t: a tick; g: a gap up to `to`; e: a gap with reason epoch. */
@@ -366,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_flatbuffers_frame_is_walked_by_its_prefixes),
         cmocka_unit_test(any_bytes_may_be_peeked_at),
         cmocka_unit_test(the_same_offset_with_other_bytes_is_noticed),
+        cmocka_unit_test(both_encodings_of_a_tick_must_say_the_same),
         cmocka_unit_test(the_books_know_the_next_tick),
         cmocka_unit_test(a_fresh_subscription_may_begin_behind_the_snapshot_but_not_later),
         cmocka_unit_test(every_shipped_scenario_is_legal),

@@ -103,6 +103,16 @@ static void differs(load_t *l, load_agent_t *a, const load_feed_t *f, uint64_t o
                f->name, offset);
 }
 
+/* A tick whose bytes nobody had: the other encoding's of the same offset must say the same. */
+static void compare_values(load_t *l, load_agent_t *a, load_feed_t *f, const load_tick_t *t)
+{
+    if (!f->values)
+        f->values = calloc(1, sizeof *f->values);
+    if (f->values && !load_values_agree(f->values, t))
+        load_fault(l, a, LOAD_FAULT_DIFFERS, "%s %" PRIu64 " has another price or time than before",
+                   f->name, t->offset);
+}
+
 static void judge_json(load_t *l, load_agent_t *a, const char *text, size_t len)
 {
     load_tick_t t;
@@ -122,6 +132,7 @@ static void judge_json(load_t *l, load_agent_t *a, const char *text, size_t len)
         differs(l, a, &l->feeds[feed], t.offset);
     if (seen)
         load_seen_put(seen, t.offset, text, len, t.recv_ns);
+    compare_values(l, a, &l->feeds[feed], &t);
     take(l, a, feed, t.offset, t.recv_ns);
 }
 
@@ -178,6 +189,7 @@ static void flat(load_t *l, load_agent_t *a, const uint8_t *data, size_t len)
                 differs(l, a, &l->feeds[feed], t.offset);
             if (seen)
                 load_seen_put(seen, t.offset, data, bytes, t.recv_ns);
+            compare_values(l, a, &l->feeds[feed], &t);
             take(l, a, feed, t.offset, t.recv_ns);
         }
         data += bytes;

@@ -31,6 +31,7 @@ typedef struct load_feed {
     int64_t query_nusd;
     uint64_t newest;                   /* highest offset anybody was given */
     load_seen_t *seen[LOAD_ENCODINGS]; /* owned; made at the first tick */
+    load_values_t *values;             /* the same */
 } load_feed_t;
 
 /* Whom the stream agents talk to.  All but the first serve benches: one feed of ticks shaped like ours, nothing asked, nothing paid. */

@@ -311,6 +311,7 @@ static void free_all(load_t *l)
     for (uint32_t i = 0; i < l->feeds_count; i++) {
         free(l->feeds[i].seen[LOAD_JSON]);
         free(l->feeds[i].seen[LOAD_FLAT]);
+        free(l->feeds[i].values);
     }
     free(l->feeds);
     free(l->timers);

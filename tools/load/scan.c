@@ -93,7 +93,11 @@ bool load_scan_json(const char *text, size_t len, load_tick_t *out)
     uint64_t recv = 0;
     if (!LITERAL(&c, "{\"type\":\"tick\",\"feed\":\"") || !feed_name(&c, &t) ||
         !LITERAL(&c, "\",\"offset\":") || !digits(&c, &t.offset) || !LITERAL(&c, ",\"kind\":\"") ||
-        !word(&c, kmy_kind_name, KMY_KIND_COUNT) || !LITERAL(&c, ",\"price\":\"") || !decimal(&c))
+        !word(&c, kmy_kind_name, KMY_KIND_COUNT) || !LITERAL(&c, ",\"price\":\""))
+        return false;
+    const char *price = c.at;
+    if (!decimal(&c) ||
+        kmy_dec_parse(price, (size_t)(c.at - 1 - price), &t.price_mant, &t.price_expo) != KMY_OK)
         return false;
     if (LITERAL(&c, ",\"conf\":\"") && !decimal(&c))
         return false;
@@ -119,11 +123,10 @@ bool load_scan_json(const char *text, size_t len, load_tick_t *out)
 
 /* --- any legal spelling -------------------------------------------------------------------- */
 
-static bool is_decimal(kmy_json_token_t t)
+static bool read_price(kmy_json_token_t t, load_tick_t *out)
 {
-    int64_t mant;
-    int expo;
-    return t.type == KMY_JSON_STRING && kmy_dec_parse(t.text, t.len, &mant, &expo) == KMY_OK;
+    return t.type == KMY_JSON_STRING &&
+           kmy_dec_parse(t.text, t.len, &out->price_mant, &out->price_expo) == KMY_OK;
 }
 
 kmy_err_t load_read_json(const char *text, size_t len, load_tick_t *out, kmy_errctx_t *ctx)
@@ -143,8 +146,9 @@ kmy_err_t load_read_json(const char *text, size_t len, load_tick_t *out, kmy_err
     if (!kmy_json_is(f[TYPE].token, "tick") || f[FEED].token.type != KMY_JSON_STRING ||
         f[OFFSET].token.type != KMY_JSON_NUMBER ||
         !kmy_u64_parse(f[OFFSET].token.text, f[OFFSET].token.len, &out->offset) ||
-        out->offset == 0 || f[KIND].token.type != KMY_JSON_STRING || !is_decimal(f[PRICE].token) ||
-        f[SOURCE].token.type != KMY_JSON_STRING || f[RECV].token.type != KMY_JSON_STRING ||
+        out->offset == 0 || f[KIND].token.type != KMY_JSON_STRING ||
+        !read_price(f[PRICE].token, out) || f[SOURCE].token.type != KMY_JSON_STRING ||
+        f[RECV].token.type != KMY_JSON_STRING ||
         !kmy_u64_parse(f[RECV].token.text, f[RECV].token.len, &recv) || recv > INT64_MAX)
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "not a tick: %.*s", len < 120 ? (int)len : 120, text);
     out->feed = f[FEED].token.text;
@@ -188,6 +192,8 @@ kmy_err_t load_read_flat(const uint8_t *data, size_t len, load_tick_t *out, size
     out->feed_len = strlen(feed);
     out->offset = tick.offset;
     out->recv_ns = tick.recv_ns;
+    out->price_mant = tick.price_mant;
+    out->price_expo = tick.price_expo;
     return KMY_OK;
 }
 
@@ -244,4 +250,26 @@ void load_seen_put(load_seen_t *seen, uint64_t offset, const void *bytes, size_t
     seen->slots[i].recv_ns = recv_ns;
     seen->slots[i].len = (uint32_t)len;
     memcpy(seen->slots[i].bytes, bytes, len);
+}
+
+static bool same_price(int64_t a, int a_expo, int64_t b, int b_expo)
+{
+    int64_t scaled;
+    if (a_expo < b_expo)
+        return kmy_dec_rescale(b, b_expo, a_expo, &scaled) && scaled == a;
+    return kmy_dec_rescale(a, a_expo, b_expo, &scaled) && scaled == b;
+}
+
+bool load_values_agree(load_values_t *values, const load_tick_t *t)
+{
+    uint64_t i = t->offset % LOAD_SEEN_SLOTS;
+    if (values->slots[i].offset == t->offset)
+        return values->slots[i].recv_ns == t->recv_ns &&
+               same_price(values->slots[i].price_mant, values->slots[i].price_expo, t->price_mant,
+                          t->price_expo);
+    values->slots[i].offset = t->offset;
+    values->slots[i].recv_ns = t->recv_ns;
+    values->slots[i].price_mant = t->price_mant;
+    values->slots[i].price_expo = t->price_expo;
+    return true;
 }

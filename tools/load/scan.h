@@ -19,6 +19,8 @@ typedef struct load_tick {
     size_t feed_len;
     uint64_t offset;
     int64_t recv_ns;
+    int64_t price_mant; /* price = mant x 10^expo */
+    int price_expo;
 } load_tick_t;
 
 /* The fixed shape, complete and nothing behind it; false: something else (perhaps still a legal tick). */
@@ -53,5 +55,17 @@ load_same_t load_seen_find(const load_seen_t *seen, uint64_t offset, const void 
                            int64_t *recv_ns);
 void load_seen_put(load_seen_t *seen, uint64_t offset, const void *bytes, size_t len,
                    int64_t recv_ns);
+
+/* The values of the last so many ticks of one feed, whatever the encoding. */
+typedef struct load_values {
+    struct {
+        uint64_t offset; /* 0: empty */
+        int64_t recv_ns, price_mant;
+        int price_expo;
+    } slots[LOAD_SEEN_SLOTS];
+} load_values_t;
+
+/* Was this offset given with the same price and time before, in whichever encoding?  Notes it if it was not given yet; false: it was another. */
+bool load_values_agree(load_values_t *values, const load_tick_t *t);
 
 #endif
