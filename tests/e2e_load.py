@@ -157,6 +157,20 @@ def what_was_paid_for_is_delivered_to_the_last_tick_on_two_shards():
         assert d["verdict"] == "fail" and d["unspent"] > 0 and "unspent" in d["error_kinds"], d  # there was not time enough to spend it
 
 
+def through_tls_the_books_are_the_same_and_sessions_resume():
+    d = report("agents-1000", "--tls", "--encoding", "mixed")
+    assert d["verdict"] == "pass" and d["money"]["ledger"] == d["money"]["counted"], d
+    assert d["tls"]["handshakes"] >= 50 and d["tls"]["insecure"] is False, d["tls"]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        f.write("tls: true\nmarket: {feeds: 2, ticks_per_s: 20}\nmix: [{kind: stream}]\nstorm: {every: 300ms, how: reset}\n")
+        f.flush()
+        d = report(f.name, "--duration", "1.5s")
+        assert d["verdict"] == "pass" and d["tls"]["resumed"] >= d["reconnects"] * 0.9 > 0, d
+    assert "an https:// URL" in load("run", "agents-1000", "--url", "http://127.0.0.1:1", "--token", "x", "--insecure", code=2).stderr
+    r = load("run", "agents-1000", "--url", "https://127.0.0.1:1", "--token", "x", "--insecure", code=1)
+    assert "WARNING" in r.stderr, r.stderr
+
+
 def a_bar_that_is_not_met_is_a_fail():
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
         f.write("mix: [{kind: stream}]\nbars: {delivered_min: 1e12, p50_ms: 1e-6}\n")
@@ -203,7 +217,8 @@ def main():
               other_servers_are_judged_by_the_same_books,
               after_a_storm_everybody_goes_on_where_it_was, queries_and_batches_are_paid_to_the_nano_usd,
               slow_readers_have_gaps_and_the_others_none,
-              what_was_paid_for_is_delivered_to_the_last_tick_on_two_shards, a_bar_that_is_not_met_is_a_fail, the_page_stands_alone,
+              what_was_paid_for_is_delivered_to_the_last_tick_on_two_shards,
+              through_tls_the_books_are_the_same_and_sessions_resume, a_bar_that_is_not_met_is_a_fail, the_page_stands_alone,
               wrong_usage_is_exit_2_and_one_line, a_daemon_that_runs_already_is_used):
         if len(sys.argv) > 2 and f.__name__ not in sys.argv[2:]:
             continue
@@ -211,5 +226,6 @@ def main():
         print("ok   " + f.__name__.replace("_", " "), flush=True)
 
 
-os.environ.pop("KAMIYO_ADMIN_TOKEN", None)
+for name in ("KAMIYO_ADMIN_TOKEN", "KAMIYO_ADMIN", "KAMIYO_DATA"):
+    os.environ.pop(name, None)
 main()

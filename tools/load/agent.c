@@ -1,4 +1,5 @@
 #include "tools/load/load.h"
+#include "tools/load/tls.h"
 
 #include "base/clock.h"
 #include "wire/base64.h"
@@ -20,6 +21,10 @@ enum {
     SLOW_EVERY_NS = 50000000, /* a slow agent reads twenty times a second */
     SLOW_SOCKET_BYTES = 4096, /* its receive buffer, so that the kernel does not read for it */
     REDIAL_NS = 20000000,
+    PER_ADDRESS = 20000,
+    SEALING_MAX =
+        128, /* TLS handshakes at once: a daemon refuses more than a quarter of its connections */
+    QUEUE_NS = 2000000,
 };
 
 const char *const load_fault_names[LOAD_FAULTS] = {
@@ -177,6 +182,8 @@ bool load_agents_make(load_t *l)
 void load_agents_free(load_t *l)
 {
     for (uint32_t i = 0; l->agents && i < l->agents_count; i++) {
+        load_tls_close(l->agents[i].tls, false);
+        load_tls_forget(&l->agents[i]);
         if (l->agents[i].fd >= 0)
             close(l->agents[i].fd);
         free(l->agents[i].rest);
@@ -199,15 +206,65 @@ static void watch(load_t *l, load_agent_t *a, int op, uint32_t events)
     a->reading = events & EPOLLIN;
 }
 
+static void leave_line(load_t *l, load_agent_t *a)
+{
+    l->sealing_count -= a->in_line;
+    a->in_line = false;
+}
+
+/* A storm of handshakes goes in groups; the time in line counts as part of the dial. */
+static bool must_queue(load_t *l, load_agent_t *a)
+{
+    if (!l->tls || a->kind == LOAD_TOPUP)
+        return false;
+    if (l->sealing_count < SEALING_MAX) {
+        l->sealing_count++;
+        a->in_line = true;
+        return false;
+    }
+    if (a->queued_ns == 0)
+        a->queued_ns = l->now_ns;
+    load_at(l, a, l->now_ns + QUEUE_NS);
+    return true;
+}
+
+static void drop_socket(load_t *l, load_agent_t *a)
+{
+    leave_line(l, a);
+    load_tls_close(a->tls, true);
+    a->tls = NULL;
+    a->sealing = false;
+    if (a->fd >= 0)
+        close(a->fd); /* leaves the epoll set by itself */
+    a->fd = -1;
+}
+
+/* One address has some 28,000 ports for one server: many agents on loopback come from several. */
+static void choose_source(const load_t *l, const load_agent_t *a, const struct sockaddr_in *to)
+{
+    uint32_t i = (uint32_t)(a - l->agents) / PER_ADDRESS;
+    struct sockaddr_in from = { .sin_family = AF_INET };
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + i);
+    if (i == 0 || ntohl(to->sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+        return;
+    int one = 1; /* the port is chosen by connect, which knows the other end */
+    setsockopt(a->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(a->fd, (struct sockaddr *)&from, sizeof from) != 0)
+        return; /* connect says what is wrong, if anything */
+}
+
 static void dial(load_t *l, load_agent_t *a)
 {
     const struct sockaddr_in *to = a->kind == LOAD_TOPUP ? &l->admin_at : &l->public_at;
+    if (must_queue(l, a))
+        return;
     a->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (a->fd < 0) {
         load_fault(l, a, LOAD_FAULT_CONNECT, "no socket: %s; raise ulimit -n", strerror(errno));
         load_agent_over(l, a);
         return;
     }
+    choose_source(l, a, to);
     int one = 1;
     setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (a->slow) {
@@ -218,8 +275,11 @@ static void dial(load_t *l, load_agent_t *a)
         l->dialed_count++;
     else
         l->reconnects++;
-    a->dial_ns = l->now_ns;
+    a->dial_ns = a->queued_ns ? a->queued_ns : l->now_ns;
+    a->queued_ns = 0;
     a->conn_frames = 0;
+    a->conn_free = 0;
+    a->session_told = a->asked = false;
     a->rest_len = 0;
     a->nats_left = 0;
     a->state = LOAD_CONNECTING;
@@ -235,9 +295,7 @@ static void dial(load_t *l, load_agent_t *a)
 
 void load_agent_over(load_t *l, load_agent_t *a)
 {
-    if (a->fd >= 0)
-        close(a->fd); /* leaves the epoll set by itself */
-    a->fd = -1;
+    drop_socket(l, a);
     if (a->state == LOAD_LIVE || a->state == LOAD_BALANCING || a->state == LOAD_CLOSING)
         l->live_count--;
     if (a->state != LOAD_OVER)
@@ -255,11 +313,9 @@ void load_agent_hangup(load_t *l, load_agent_t *a)
         load_agent_over(l, a);
         return;
     }
-    if (a->fd >= 0)
-        close(a->fd);
+    drop_socket(l, a);
     if (a->state == LOAD_LIVE || a->state == LOAD_BALANCING || a->state == LOAD_CLOSING)
         l->live_count--;
-    a->fd = -1;
     a->again = false;
     a->busy = false;
     a->state = LOAD_IDLE;
@@ -269,7 +325,8 @@ void load_agent_hangup(load_t *l, load_agent_t *a)
 
 bool load_agent_send(load_t *l, load_agent_t *a, const void *bytes, size_t len)
 {
-    ssize_t n = send(a->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = a->tls ? load_tls_send(a->tls, bytes, len)
+                       : send(a->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == (ssize_t)len)
         return true;
     /* What we say is far below any socket's buffer: a server that does not take it is not reading. */
@@ -349,8 +406,16 @@ static void subscribe(load_t *l, load_agent_t *a)
                     (unsigned long)a->subs[i].last);
         first = false;
     }
-    kmy_buf_str(&b, resumes ? "}}" : "}");
+    if (resumes)
+        kmy_buf_str(&b, "}");
+    a->goes_on = resumes && a->session[0];
+    if (a->goes_on) {
+        kmy_buf_fmt(&b, ",\"session\":\"%s\"", a->session);
+        l->sessions++;
+    }
+    kmy_buf_str(&b, "}");
     l->resumes += resumes;
+    a->asked = true;
     if (b.overflow || !load_agent_text(l, a, b.data, b.len))
         load_agent_over(l, a);
 }
@@ -403,16 +468,8 @@ void load_agent_live(load_t *l, load_agent_t *a)
 
 /* --- events -------------------------------------------------------------------------------- */
 
-static void connected(load_t *l, load_agent_t *a)
+static void ready_to_talk(load_t *l, load_agent_t *a)
 {
-    int err = 0;
-    socklen_t len = sizeof err;
-    getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &err, &len);
-    if (err) {
-        load_fault(l, a, LOAD_FAULT_CONNECT, "cannot connect: %s", strerror(err));
-        load_agent_over(l, a);
-        return;
-    }
     watch(l, a, EPOLL_CTL_MOD, EPOLLIN);
     if (l->dialect == LOAD_RAW) {
         load_agent_live(l, a);
@@ -424,6 +481,53 @@ static void connected(load_t *l, load_agent_t *a)
     } else {
         load_agent_live(l, a);
         load_at(l, a, l->now_ns + (a->dials == 1 ? load_request_think(l, a) : 0));
+    }
+}
+
+static void seal(load_t *l, load_agent_t *a)
+{
+    kmy_errctx_t ctx = { 0 };
+    switch (load_tls_shake(l, a->tls, &ctx)) {
+    case LOAD_TLS_DONE:
+        a->sealing = false;
+        leave_line(l, a);
+        ready_to_talk(l, a);
+        break;
+    case LOAD_TLS_READ:
+        watch(l, a, EPOLL_CTL_MOD, EPOLLIN);
+        break;
+    case LOAD_TLS_WRITE:
+        watch(l, a, EPOLL_CTL_MOD, EPOLLOUT);
+        break;
+    case LOAD_TLS_FAILED:
+        load_fault(l, a, LOAD_FAULT_HANDSHAKE, "%s", ctx.detail);
+        load_agent_over(l, a);
+        break;
+    }
+}
+
+static void connected(load_t *l, load_agent_t *a)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+    getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+    if (err) {
+        load_fault(l, a, LOAD_FAULT_CONNECT, "cannot connect: %s", strerror(err));
+        load_agent_over(l, a);
+        return;
+    }
+    if (!l->tls || a->kind == LOAD_TOPUP) {
+        ready_to_talk(l, a);
+        return;
+    }
+    a->tls = load_tls_open(l, a->fd, a);
+    a->sealing = a->tls != NULL;
+    a->state = LOAD_SHAKING;
+    if (a->tls) {
+        seal(l, a);
+    } else {
+        load_fault(l, a, LOAD_FAULT_HANDSHAKE, "no memory for a TLS session");
+        load_agent_over(l, a);
     }
 }
 
@@ -482,7 +586,9 @@ static void read_some(load_t *l, load_agent_t *a, size_t max)
     if (a->rest_len > 0)
         memcpy(l->buffer, a->rest, a->rest_len);
     size_t room = LOAD_READ_BYTES - a->rest_len;
-    ssize_t n = recv(a->fd, l->buffer + a->rest_len, room < max ? room : max, MSG_DONTWAIT);
+    size_t most = room < max ? room : max;
+    ssize_t n = a->tls ? load_tls_recv(a->tls, l->buffer + a->rest_len, most)
+                       : recv(a->fd, l->buffer + a->rest_len, most, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -497,6 +603,14 @@ static void read_some(load_t *l, load_agent_t *a, size_t max)
     size_t used = consume(l, a, l->buffer, len);
     if (a->fd >= 0)
         keep(l, a, l->buffer + used, len - used);
+}
+
+/* What TLS has opened and not given us, no poll of the socket tells of. */
+static void read_all(load_t *l, load_agent_t *a)
+{
+    do
+        read_some(l, a, LOAD_READ_BYTES);
+    while (a->fd >= 0 && a->tls && load_tls_pending(a->tls) && a->rest_len < LOAD_READ_BYTES / 2);
 }
 
 void load_agent_ready(load_t *l, load_agent_t *a, uint32_t events)
@@ -515,7 +629,10 @@ void load_agent_ready(load_t *l, load_agent_t *a, uint32_t events)
         }
         return;
     }
-    read_some(l, a, LOAD_READ_BYTES);
+    if (a->sealing)
+        seal(l, a);
+    else
+        read_all(l, a);
 }
 
 void load_agent_due(load_t *l, load_agent_t *a)
@@ -549,6 +666,11 @@ void load_agent_cut(load_t *l, load_agent_t *a, bool reset)
     }
     if (a->kind != LOAD_STREAM && a->busy) /* its answer may have been charged */
         a->slack_nusd += KMY_NS_PER_S / 100;
+    if (a->asked &&
+        !a->session_told) /* the old one is used up, and what has taken it over we were not told */
+        a->session[0] = 0;
+    load_tls_close(a->tls, false);
+    a->tls = NULL;
     struct linger now = { .l_onoff = 1, .l_linger = 0 };
     setsockopt(a->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     load_agent_hangup(l, a);

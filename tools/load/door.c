@@ -1,4 +1,5 @@
 #include "tools/load/door.h"
+#include "tools/load/tls.h"
 
 #include "base/clock.h"
 #include "base/money.h"
@@ -39,7 +40,8 @@ bool load_address_parse(const char *text, struct sockaddr_in *out)
 
 typedef struct door {
     int fd;
-    char *bytes; /* ANSWER_BYTES_MAX; owned */
+    struct ssl_st *tls; /* the public door's, if it has it; owned */
+    char *bytes;        /* ANSWER_BYTES_MAX; owned */
     size_t len;
 } door_t;
 
@@ -47,6 +49,7 @@ static kmy_err_t door_open(door_t *d, const struct sockaddr_in *to, kmy_errctx_t
 {
     struct timeval limit = { .tv_sec = DOOR_S };
     d->len = 0;
+    d->tls = NULL;
     d->bytes = malloc(ANSWER_BYTES_MAX);
     d->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(d->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -57,8 +60,26 @@ static kmy_err_t door_open(door_t *d, const struct sockaddr_in *to, kmy_errctx_t
     return KMY_OK;
 }
 
+/* The same to the public door, through TLS if it speaks that. */
+static kmy_err_t door_open_public(door_t *d, load_t *l, kmy_errctx_t *ctx)
+{
+    kmy_err_t err = door_open(d, &l->public_at, ctx);
+    if (err != KMY_OK || !l->tls)
+        return err;
+    d->tls = load_tls_open(l, d->fd, NULL);
+    if (!d->tls)
+        return KMY_FAIL(ctx, KMY_INTERNAL, "no memory for a TLS session");
+    kmy_errctx_t why = { 0 };
+    if (load_tls_shake(l, d->tls, &why) == LOAD_TLS_DONE) /* the socket blocks */
+        return KMY_OK;
+    return KMY_FAIL(ctx, KMY_UNAVAILABLE, "%s (--ca-file FILE names whom to believe)",
+                    why.detail[0] ? why.detail : "no TLS handshake in time");
+}
+
 static void door_close(door_t *d)
 {
+    load_tls_close(d->tls, true);
+    d->tls = NULL;
     if (d->fd >= 0)
         close(d->fd);
     free(d->bytes);
@@ -67,7 +88,8 @@ static void door_close(door_t *d)
 static bool door_send(door_t *d, const char *text, size_t len)
 {
     while (len > 0) {
-        ssize_t n = send(d->fd, text, len, MSG_NOSIGNAL);
+        ssize_t n =
+            d->tls ? load_tls_send(d->tls, text, len) : send(d->fd, text, len, MSG_NOSIGNAL);
         if (n <= 0)
             return false;
         text += n;
@@ -96,9 +118,11 @@ static kmy_err_t door_read(door_t *d, kmy_view_t *body, kmy_errctx_t *ctx)
                                 d->bytes, (int)(n < 120 ? n : 120), d->bytes + head);
             }
         }
-        ssize_t n = d->len < ANSWER_BYTES_MAX
-                        ? recv(d->fd, d->bytes + d->len, ANSWER_BYTES_MAX - d->len, 0)
-                        : 0;
+        ssize_t n = 0;
+        size_t room = ANSWER_BYTES_MAX - d->len;
+        if (room > 0)
+            n = d->tls ? load_tls_some(d->tls, d->bytes + d->len, room)
+                       : recv(d->fd, d->bytes + d->len, room, 0);
         if (n <= 0)
             return KMY_FAIL(ctx, KMY_UNAVAILABLE, "no whole answer from the daemon");
         d->len += (size_t)n;
@@ -184,7 +208,7 @@ kmy_err_t load_door_feeds(load_t *l, kmy_errctx_t *ctx)
     bool all = false;
     l->feeds = calloc(KMY_FEEDS_MAX, sizeof *l->feeds);
     kmy_err_t err =
-        l->feeds ? door_open(&d, &l->public_at, ctx) : KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
+        l->feeds ? door_open_public(&d, l, ctx) : KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
     while (err == KMY_OK && !all) {
         err = door_send(&d, ask, sizeof ask - 1)
                   ? door_read(&d, &body, ctx)
@@ -206,8 +230,8 @@ static bool mint_ask(door_t *d, const load_t *l, uint32_t account)
 {
     char body[256];
     char text[1024];
-    int n = snprintf(body, sizeof body, "{\"account\":\"load:%u\",\"usd\":\"%s\",\"ttl_s\":86400}",
-                     account, l->s.balance);
+    int n = snprintf(body, sizeof body, "{\"account\":\"%s%u\",\"usd\":\"%s\",\"ttl_s\":86400}",
+                     l->prefix, account, l->s.balance);
     n = snprintf(text, sizeof text,
                  "POST /v1/admin/tokens HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
                  "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
@@ -304,7 +328,7 @@ static int64_t accounts_consumed(load_t *l)
         uint32_t n = l->accounts_count - i < opened ? l->accounts_count - i : opened;
         for (uint32_t k = 0; k < n && sum >= 0; k++) {
             char path[96];
-            snprintf(path, sizeof path, "/v1/admin/accounts?account=load:%u", i + k);
+            snprintf(path, sizeof path, "/v1/admin/accounts?account=%s%u", l->prefix, i + k);
             sum = get_send(&doors[k], l, path) ? sum : -1;
         }
         for (uint32_t k = 0; k < n && sum >= 0; k++) {
@@ -369,18 +393,18 @@ static void audit_account(load_t *l, uint32_t i, const counted_t *c)
     int64_t got = a->consumed_nusd - a->before_nusd;
     if (got < c->charged_nusd || got > c->charged_nusd + c->slack_nusd)
         miscount(l,
-                 "account load:%u: the ledger consumed %" PRId64 " nano-USD, by our count %" PRId64
+                 "account %s%u: the ledger consumed %" PRId64 " nano-USD, by our count %" PRId64
                  "..%" PRId64,
-                 i, got, c->charged_nusd, c->charged_nusd + c->slack_nusd);
+                 l->prefix, i, got, c->charged_nusd, c->charged_nusd + c->slack_nusd);
     if (c->charged_nusd > a->credited_nusd)
-        miscount(l, "account load:%u: paid %" PRId64 " nano-USD, was given %" PRId64 " worth", i,
-                 a->credited_nusd, c->charged_nusd);
+        miscount(l, "account %s%u: paid %" PRId64 " nano-USD, was given %" PRId64 " worth",
+                 l->prefix, i, a->credited_nusd, c->charged_nusd);
     int64_t left = a->credited_nusd - c->charged_nusd - c->slack_nusd;
     if (l->s.spend && c->tick_nusd > 0 && left >= c->tick_nusd) {
         l->unspent += (uint64_t)(left / c->tick_nusd);
         load_fault(l, NULL, LOAD_FAULT_UNSPENT,
-                   "account load:%u: %" PRId64 " nano-USD left, a tick costs %" PRId64, i, left,
-                   c->tick_nusd);
+                   "account %s%u: %" PRId64 " nano-USD left, a tick costs %" PRId64, l->prefix, i,
+                   left, c->tick_nusd);
     }
 }
 

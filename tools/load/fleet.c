@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "tools/load/door.h"
+#include "tools/load/tls.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +82,60 @@ load_usage_t load_usage_read(int pid)
     if (rss)
         u.rss_bytes = strtoll(rss + 6, NULL, 10) * 1024;
     return u;
+}
+
+/* Inode of the socket that listens there; 0: none. */
+static unsigned long listener_inode(const struct sockaddr_in *at)
+{
+    char line[256];
+    FILE *f = fopen("/proc/net/tcp", "r");
+    unsigned long inode = 0;
+    while (f && inode == 0 && fgets(line, sizeof line, f)) {
+        unsigned addr, port, state;
+        unsigned long found;
+        if (sscanf(line, " %*u: %x:%x %*x:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu", &addr, &port,
+                   &state, &found) == 4 &&
+            state == 0x0a && port == ntohs(at->sin_port) &&
+            (addr == at->sin_addr.s_addr || addr == INADDR_ANY))
+            inode = found;
+    }
+    if (f)
+        fclose(f);
+    return inode;
+}
+
+static bool holds(int pid, const char *link)
+{
+    char path[320], to[64];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *d = opendir(path);
+    for (struct dirent *e = d ? readdir(d) : NULL; e && !found; e = readdir(d)) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%.20s", pid, e->d_name);
+        ssize_t n = readlink(path, to, sizeof to - 1);
+        to[n > 0 ? n : 0] = 0;
+        found = strcmp(to, link) == 0;
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+int load_pid_of(const struct sockaddr_in *at)
+{
+    char link[64];
+    unsigned long inode = listener_inode(at);
+    int pid = 0;
+    snprintf(link, sizeof link, "socket:[%lu]", inode);
+    DIR *d = inode ? opendir("/proc") : NULL;
+    for (struct dirent *e = d ? readdir(d) : NULL; e && pid == 0; e = readdir(d)) {
+        int one = atoi(e->d_name);
+        if (one > 0 && holds(one, link))
+            pid = one;
+    }
+    if (d)
+        closedir(d);
+    return pid;
 }
 
 /* --- starting a program -------------------------------------------------------------------- */
@@ -228,7 +284,10 @@ static kmy_err_t write_config(const load_fleet_t *f, const load_t *l, const char
     FILE *c = fopen(path, "w");
     if (!c)
         return KMY_FAIL_SYS(ctx, KMY_IO, "cannot write %.120s: %s", path, strerror(errno));
-    fprintf(c, "public: { listen: \"127.0.0.1:0\" }\nadmin: { listen: \"127.0.0.1:0\" }\n");
+    fprintf(c, "public: { listen: \"127.0.0.1:0\"");
+    if (l->s.tls)
+        fprintf(c, ", tls_cert: \"%s/cert.pem\", tls_key: \"%s/key.pem\"", f->dir, f->dir);
+    fprintf(c, " }\nadmin: { listen: \"127.0.0.1:0\" }\n");
     fprintf(c, "data: \"%s/data\"\nshards: { count: %u, pin: true }\n", f->dir, l->s.shards);
     fprintf(c, "limits: { connections: %u }\n", l->s.agents + 1000);
     fprintf(c, "snapshot: { history_bytes: 64MiB }\nlog_level: warn\nsources:\n");
@@ -241,6 +300,16 @@ static kmy_err_t write_config(const load_fleet_t *f, const load_t *l, const char
     fprintf(c, "] }\n  pyth: { url: \"%s/ws\", feeds: [%s] }\n", hermes,
             l->s.pyth ? "BTC/USD, ETH/USD, SOL/USD" : "");
     return fclose(c) == 0 ? KMY_OK : KMY_FAIL(ctx, KMY_IO, "cannot write %.120s", path);
+}
+
+/* A certificate of this run's own; the agents believe it and nothing else. */
+static kmy_err_t start_tls(load_fleet_t *f, load_t *l, kmy_errctx_t *ctx)
+{
+    char key[300];
+    snprintf(f->cert, sizeof f->cert, "%s/cert.pem", f->dir);
+    snprintf(key, sizeof key, "%s/key.pem", f->dir);
+    kmy_err_t err = load_tls_certificate(f->cert, key, ctx);
+    return err == KMY_OK ? load_tls_init(l, f->cert, false, "127.0.0.1", ctx) : err;
 }
 
 static kmy_err_t start_daemon(load_fleet_t *f, load_t *l, const char *bin, int core, char *line,
@@ -287,6 +356,8 @@ kmy_err_t load_fleet_start(load_fleet_t *f, load_t *l, bool pin, kmy_errctx_t *c
     if (err == KMY_OK && (!word_of(line, "binance", binance, sizeof binance) ||
                           !word_of(line, "hermes", hermes, sizeof hermes)))
         err = KMY_FAIL(ctx, KMY_UNAVAILABLE, "kamiyo-sim said: %.120s", line);
+    if (err == KMY_OK && l->s.tls)
+        err = start_tls(f, l, ctx);
     if (err == KMY_OK)
         err = write_config(f, l, binance, hermes, ctx);
     if (err == KMY_OK)

@@ -79,12 +79,15 @@ typedef struct load_agent {
     uint8_t kind;
     uint8_t group;
     bool slow;
-    bool reading;     /* in the epoll set for input */
-    bool busy;        /* HTTP: a request is out */
-    bool again;       /* a storm cut it: dial again once closed */
-    bool away;        /* the same, until it is back */
-    bool ended_early; /* the daemon closed a slow one, as it may */
-    uint8_t encoding; /* load_encoding_t, never LOAD_MIXED */
+    bool reading;      /* in the epoll set for input */
+    bool busy;         /* HTTP: a request is out */
+    bool again;        /* a storm cut it: dial again once closed */
+    bool away;         /* the same, until it is back */
+    bool ended_early;  /* the daemon closed a slow one, as it may */
+    bool sealing;      /* the TLS handshake is on its way */
+    bool in_line;      /* counted in l->sealing_count */
+    int64_t queued_ns; /* since when it waits to be let dial; 0: it does not */
+    uint8_t encoding;  /* load_encoding_t, never LOAD_MIXED */
     uint32_t account;
     int64_t
         dial_ns; /* of the present connection; then when the balance was asked for, or the close frame sent */
@@ -92,10 +95,17 @@ typedef struct load_agent {
     uint32_t subs_count;
     uint32_t hint; /* subscription that had the last tick */
     uint32_t rest_len, rest_cap;
-    uint8_t *rest;    /* begin of a frame that is not whole; owned */
-    load_sub_t *subs; /* by feed index, ascending; owned */
+    uint8_t *rest;                 /* begin of a frame that is not whole; owned */
+    struct ssl_st *tls;            /* NULL: plain; owned */
+    struct ssl_session_st *ticket; /* to resume with; owned */
+    load_sub_t *subs;              /* by feed index, ascending; owned */
     uint64_t
-        nats_left; /* payload bytes of the present frame that have not come or are not used up */
+        nats_left;    /* payload bytes of the present frame that have not come or are not used up */
+    char session[33]; /* to go on with; "": none */
+    bool session_told;  /* on this connection */
+    bool asked;         /* this connection's subscribe was sent */
+    bool goes_on;       /* and named a session */
+    uint64_t conn_free; /* ticks of this connection that may have been charged on an earlier one */
     uint64_t conn_frames; /* ticks read on this connection */
     uint64_t frames;      /* ticks read */
     int64_t charged_nusd; /* by our own count: ticks and answers */
@@ -157,10 +167,15 @@ typedef struct load {
     bool raw;        /* not our daemon: one feed, no subscription message, no money */
     char path[128];  /* of the WebSocket handshake */
     struct sockaddr_in public_at, admin_at;
-    char admin_token[128]; /* "": no admin door */
-    char authority[64];    /* for Host: */
-    int server_pid;        /* 0: unknown */
-    uint64_t inject_loss;  /* debugging: every so many ticks one is overlooked; 0: never */
+    char admin_token[128];  /* "": no admin door */
+    char authority[64];     /* for Host: */
+    char prefix[32];        /* of the accounts' names: "load:" */
+    bool one_shard;         /* known: the daemon is ours and has one */
+    int server_pid;         /* 0: unknown */
+    struct ssl_ctx_st *tls; /* of the public door; NULL: plain */
+    const char *tls_host;   /* whom its certificate must name; borrowed */
+    bool tls_insecure;
+    uint64_t inject_loss; /* debugging: every so many ticks one is overlooked; 0: never */
     bool quiet;
     bool color; /* stderr is a terminal */
 
@@ -200,8 +215,8 @@ typedef struct load {
     uint64_t lost, miscounted, unspent;
     uint64_t gaps[LOAD_GAP_REASONS];      /* frames */
     uint64_t gap_ticks[LOAD_GAP_REASONS]; /* ticks they name */
-    uint64_t slow_warnings, evicted, reconnects, resumes, paused, bytes, reads, stale_status,
-        clock_back;
+    uint64_t slow_warnings, evicted, reconnects, resumes, sessions, paused, bytes, reads,
+        stale_status, clock_back;
     uint64_t faults[LOAD_FAULTS];
     char fault_detail[LOAD_FAULTS][160]; /* the first of each */
     char miscount_detail[200];
@@ -213,6 +228,8 @@ typedef struct load {
     load_second_t *timeline; /* LOAD_SECONDS_MAX, as address space */
     uint32_t seconds;
 
+    uint64_t tls_handshakes, tls_resumed;
+    uint32_t sealing_count; /* dials whose TLS handshake is not through */
     uint64_t server_sends,
         server_ticks; /* by the daemon's counters, of the measured time and the settling before it */
     load_usage_t server_begin, server_measure, server_stop, server_end, server_last;

@@ -3,7 +3,9 @@
 #include "tools/load/fleet.h"
 #include "tools/load/load.h"
 #include "tools/load/report.h"
+#include "tools/load/tls.h"
 
+#include "base/clock.h"
 #include "base/money.h"
 
 #include <errno.h>
@@ -23,7 +25,8 @@ static const char usage[] =
     "  --agents N          how many\n"
     "  --ramp N            new agents a second; 0: all at once\n"
     "  --ticks-per-s N     of each feed of the market\n"
-    "  --encoding E        of all stream agents: json or flatbuffers\n"
+    "  --encoding E        of all stream agents: json, flatbuffers or mixed\n"
+    "  --tls               the daemon that is started speaks TLS (wss)\n"
     "  --json              the report as one JSON object\n"
     "  --html FILE         also a page with plots\n"
     "  --quiet             no progress\n"
@@ -35,11 +38,14 @@ static const char usage[] =
     "                      (WebSocket), nats://ADDR:PORT (nats-server's WebSocket), "
     "raw://ADDR:PORT "
     "(bench_ceiling)\n"
-    "  --admin ADDR:PORT   its operator's door, to mint tokens at; needs --admin-token or "
-    "KAMIYO_ADMIN_TOKEN\n"
-    "  --admin-token T\n"
+    "  --admin ADDR:PORT   its operator's door, to mint tokens at; KAMIYO_ADMIN; default "
+    "127.0.0.1:8403\n"
+    "  --admin-token T     KAMIYO_ADMIN_TOKEN; else read from DIR/admin.token\n"
+    "  --data DIR          the daemon's folder; KAMIYO_DATA; default ./data\n"
     "  --token T           instead: a token for the agents to share; may stand several times\n"
-    "  --server-pid PID    the daemon's process, for CPU and memory\n"
+    "  --server-pid PID    the daemon's process, for CPU and memory; default: who listens there\n"
+    "  --ca-file FILE      whom to believe, with https:// (PEM); default: the system's list\n"
+    "  --insecure          believe any certificate: for a look at a test daemon only\n"
     "debugging:\n"
     "  --inject-loss N     overlook every Nth tick: the verdict must then be fail\n"
     "\n"
@@ -49,13 +55,13 @@ static const char usage[] =
 enum { TOKENS_MAX = 64, FD_SPARE = 512 };
 
 typedef struct options {
-    const char *scenario, *url, *admin, *admin_token, *html, *encoding;
+    const char *scenario, *url, *admin, *admin_token, *data, *ca_file, *html, *encoding;
     const char *tokens[TOKENS_MAX];
     uint32_t tokens_count;
     int64_t duration_ns;
     long agents, ramp, server_pid, inject_loss;
     double ticks_per_s;
-    bool json, quiet, keep, no_pin;
+    bool json, quiet, keep, no_pin, tls, insecure;
 } options_t;
 
 static load_t load; /* one per process */
@@ -98,7 +104,11 @@ enum {
     O_ADMIN_TOKEN,
     O_TOKEN,
     O_PID,
-    O_LOSS
+    O_LOSS,
+    O_TLS,
+    O_CA,
+    O_INSECURE,
+    O_DATA,
 };
 
 static const struct option long_options[] = {
@@ -117,6 +127,10 @@ static const struct option long_options[] = {
     { "admin-token", required_argument, NULL, O_ADMIN_TOKEN },
     { "token", required_argument, NULL, O_TOKEN },
     { "server-pid", required_argument, NULL, O_PID },
+    { "tls", no_argument, NULL, O_TLS },
+    { "ca-file", required_argument, NULL, O_CA },
+    { "insecure", no_argument, NULL, O_INSECURE },
+    { "data", required_argument, NULL, O_DATA },
     { "inject-loss", required_argument, NULL, O_LOSS },
     { 0 },
 };
@@ -140,8 +154,7 @@ static const char *take_option(options_t *o, int c)
                    : "--ticks-per-s";
     case O_ENCODING:
         o->encoding = optarg;
-        return strcmp(optarg, "json") == 0 || strcmp(optarg, "flatbuffers") == 0 ? NULL
-                                                                                 : "--encoding";
+        return load_encoding_parse(optarg, &(load_encoding_t){ LOAD_JSON }) ? NULL : "--encoding";
     case O_TOKEN:
         if (o->tokens_count == TOKENS_MAX || strlen(optarg) >= LOAD_TOKEN_BYTES_MAX)
             return "--token";
@@ -163,6 +176,14 @@ static const char *take_option(options_t *o, int c)
         o->no_pin = true;
     else if (c == O_KEEP)
         o->keep = true;
+    else if (c == O_TLS)
+        o->tls = true;
+    else if (c == O_INSECURE)
+        o->insecure = true;
+    else if (c == O_CA)
+        o->ca_file = optarg;
+    else if (c == O_DATA)
+        o->data = optarg;
     else if (c == O_HTML)
         o->html = optarg;
     else if (c == O_URL)
@@ -196,7 +217,8 @@ static void apply(const options_t *o, load_t *l)
     if (o->ticks_per_s > 0)
         l->s.ticks_per_s = o->ticks_per_s;
     for (uint32_t i = 0; o->encoding && i < l->s.groups_count; i++)
-        l->s.groups[i].encoding = strcmp(o->encoding, "json") == 0 ? LOAD_JSON : LOAD_FLAT;
+        load_encoding_parse(o->encoding, &l->s.groups[i].encoding);
+    l->s.tls |= o->tls;
     l->quiet = o->quiet;
     l->color = isatty(STDERR_FILENO);
     l->inject_loss = (uint64_t)o->inject_loss;
@@ -216,15 +238,42 @@ static kmy_err_t raise_limit(const load_t *l, kmy_errctx_t *ctx)
                     l->s.agents, l->s.agents + FD_SPARE, (unsigned long long)r.rlim_cur);
 }
 
+/* Where tokens come from: those given, or the operator's door, found as the program kamiyo finds it. */
+static kmy_err_t read_admin(const options_t *o, load_t *l, kmy_errctx_t *ctx)
+{
+    if (o->tokens_count > 0 && !o->admin)
+        return KMY_OK;
+    const char *at = o->admin ? o->admin : getenv("KAMIYO_ADMIN");
+    at = at ? at : "127.0.0.1:8403";
+    at += strncmp(at, "http://", 7) == 0 ? 7 : 0;
+    if (!load_address_parse(at, &l->admin_at))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "--admin must be an IPv4 address and a port, not %.60s",
+                        at);
+    const char *secret = o->admin_token ? o->admin_token : getenv("KAMIYO_ADMIN_TOKEN");
+    const char *data = o->data ? o->data : getenv("KAMIYO_DATA");
+    char path[512];
+    snprintf(path, sizeof path, "%s/admin.token", data ? data : "./data");
+    FILE *f = secret ? NULL : fopen(path, "r");
+    if (secret)
+        snprintf(l->admin_token, sizeof l->admin_token, "%s", secret);
+    else if (f && fgets(l->admin_token, sizeof l->admin_token, f))
+        l->admin_token[strcspn(l->admin_token, "\r\n")] = 0;
+    if (f)
+        fclose(f);
+    if (l->admin_token[0])
+        return KMY_OK;
+    return KMY_FAIL(ctx, KMY_BAD_INPUT,
+                    "no tokens for the agents: name the daemon's folder with --data, set "
+                    "KAMIYO_ADMIN_TOKEN, or give --token");
+}
+
 static kmy_err_t read_url(const options_t *o, load_t *l, kmy_errctx_t *ctx)
 {
     static const struct {
         const char *scheme;
         uint8_t dialect;
-    } known[] = { { "http://", LOAD_KAMIYO },
-                  { "ws://", LOAD_KAMIYO },
-                  { "raw://", LOAD_RAW },
-                  { "plain://", LOAD_PLAIN },
+    } known[] = { { "http://", LOAD_KAMIYO }, { "ws://", LOAD_KAMIYO }, { "https://", LOAD_KAMIYO },
+                  { "wss://", LOAD_KAMIYO },  { "raw://", LOAD_RAW },   { "plain://", LOAD_PLAIN },
                   { "nats://", LOAD_NATS } };
     size_t i = 0;
     while (i < sizeof known / sizeof known[0] &&
@@ -246,15 +295,17 @@ static kmy_err_t read_url(const options_t *o, load_t *l, kmy_errctx_t *ctx)
         snprintf(l->path, sizeof l->path, "/");
     if (l->raw)
         return KMY_OK;
-    const char *secret = o->admin_token ? o->admin_token : getenv("KAMIYO_ADMIN_TOKEN");
-    if (o->admin && secret && load_address_parse(o->admin, &l->admin_at)) {
-        snprintf(l->admin_token, sizeof l->admin_token, "%s", secret);
-        return KMY_OK;
-    }
-    if (o->tokens_count == 0 || o->admin)
-        return KMY_FAIL(ctx, KMY_BAD_INPUT,
-                        "--url needs --admin ADDR:PORT and --admin-token, or --token");
-    return KMY_OK;
+    bool tls = strncmp(o->url, "https://", 8) == 0 || strncmp(o->url, "wss://", 6) == 0;
+    if (tls && o->insecure)
+        fputs("kamiyo-load: WARNING: --insecure: nobody checks who answers; tokens may go to "
+              "anybody\n",
+              stderr);
+    static char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(l->authority, ":"), l->authority);
+    kmy_err_t err = tls ? load_tls_init(l, o->ca_file, o->insecure, name, ctx) : KMY_OK;
+    if (err == KMY_OK && (o->insecure || o->ca_file) && !tls)
+        err = KMY_FAIL(ctx, KMY_BAD_INPUT, "--ca-file and --insecure need an https:// URL");
+    return err == KMY_OK ? read_admin(o, l, ctx) : err;
 }
 
 /* A raw server's one feed has no name we could ask for: the frames of bench_ceiling carry this one. */
@@ -314,6 +365,7 @@ static void free_all(load_t *l)
         free(l->feeds[i].values);
     }
     free(l->feeds);
+    load_tls_fini(l);
     free(l->timers);
     free(l->buffer);
     kmy_strmap_fini(&l->feed_names);
@@ -328,6 +380,10 @@ static int run(const options_t *o)
     bool own = !o->url;
     kmy_err_t err = load_scenario_read(o->scenario, &l->s, &ctx);
     snprintf(l->path, sizeof l->path, "/v1/stream");
+    snprintf(l->prefix, sizeof l->prefix, "load:");
+    l->one_shard = own && l->s.shards == 1;
+    if (!own && l->s.spend) /* what is left of earlier runs would have to be spent as well */
+        snprintf(l->prefix, sizeof l->prefix, "load:%llx:", (unsigned long long)kmy_wall_ns());
     if (err == KMY_OK && o->url)
         err = read_url(o, l, &ctx);
     if (err != KMY_OK)
@@ -339,6 +395,8 @@ static int run(const options_t *o)
         err = load_fleet_start(&fleet, l, !o->no_pin, &ctx);
     else if (err == KMY_OK && !o->no_pin)
         load_pin_self();
+    if (!own && l->server_pid == 0 && l->dialect == LOAD_KAMIYO)
+        l->server_pid = load_pid_of(&l->public_at);
     if (err == KMY_OK)
         err = prepare(o, l, &ctx);
     int64_t before = l->admin_token[0] && err == KMY_OK ? load_door_before(l, own) : 0;

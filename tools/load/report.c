@@ -156,6 +156,10 @@ void load_report_text(const load_t *l, const load_verdict_t *v, FILE *out)
             l->storms, l->reconnects, l->evicted, l->topups);
     if (l->storms > 0)
         fprintf(out, "  storms   all back after %.0f ms at most\n", ms(l->all_back_ns));
+    if (l->tls)
+        fprintf(out, "  tls      handshakes=%" PRIu64 "  resumed=%" PRIu64 "%s\n",
+                l->tls_handshakes, l->tls_resumed,
+                l->tls_insecure ? "  INSECURE: nobody checked who answered" : "");
     if (l->s.spend)
         fprintf(out, "  spent    accounts=%u  paused=%" PRIu64 "  unspent ticks=%" PRIu64 "\n",
                 l->accounts_count, l->paused, l->unspent);
@@ -225,10 +229,11 @@ static void json_counts(const load_t *l, FILE *out)
     }
     fprintf(out,
             "},\"storms\":%u,\"reconnects\":%" PRIu64 ",\"resumes\":%" PRIu64
-            ",\"evicted\":%" PRIu64 ",\"slow_reader_warnings\":%" PRIu64 ",\"topups\":%" PRIu64
-            ",\"accounts\":%u,\"paused\":%" PRIu64 ",\"unspent\":%" PRIu64 ",\"all_back_ms\":%.3f",
-            l->storms, l->reconnects, l->resumes, l->evicted, l->slow_warnings, l->topups,
-            l->accounts_count, l->paused, l->unspent, ms(l->all_back_ns));
+            ",\"sessions\":%" PRIu64 ",\"evicted\":%" PRIu64 ",\"slow_reader_warnings\":%" PRIu64
+            ",\"topups\":%" PRIu64 ",\"accounts\":%u,\"paused\":%" PRIu64 ",\"unspent\":%" PRIu64
+            ",\"all_back_ms\":%.3f",
+            l->storms, l->reconnects, l->resumes, l->sessions, l->evicted, l->slow_warnings,
+            l->topups, l->accounts_count, l->paused, l->unspent, ms(l->all_back_ns));
 }
 
 void load_report_json(const load_t *l, const load_verdict_t *v, FILE *out)
@@ -266,6 +271,10 @@ void load_report_json(const load_t *l, const load_verdict_t *v, FILE *out)
     json_latency(out, "bye", &l->bye, false);
     fputc('}', out);
     json_counts(l, out);
+    if (l->tls)
+        fprintf(out,
+                ",\"tls\":{\"handshakes\":%" PRIu64 ",\"resumed\":%" PRIu64 ",\"insecure\":%s}",
+                l->tls_handshakes, l->tls_resumed, l->tls_insecure ? "true" : "false");
     char ledger[KMY_NUSD_BYTES_MAX], ours[KMY_NUSD_BYTES_MAX], slack[KMY_NUSD_BYTES_MAX];
     kmy_nusd_format(l->ledger_nusd, ledger);
     kmy_nusd_format(l->charged_nusd, ours);

@@ -39,8 +39,10 @@ static void put_query(load_t *l, load_agent_t *a, kmy_buf_t *b)
 {
     const load_group_t *g = &l->s.groups[a->group];
     char path[LOAD_NAME_BYTES_MAX + 64];
+    uint32_t known; /* a daemon that somebody else started may not have the scenario's feed */
+    bool has = g->feed[0] && kmy_strmap_get(&l->feed_names, g->feed, strlen(g->feed), &known);
     snprintf(path, sizeof path, "/v1/ingest-data?feed=%s",
-             g->feed[0] ? g->feed : l->feeds[l->market[0]].name);
+             has ? g->feed : l->feeds[l->market[0]].name);
     put_head(l, a, b, "GET", path, 0);
 }
 
@@ -60,8 +62,8 @@ static void put_batch(load_t *l, load_agent_t *a, kmy_buf_t *b)
 static void put_topup(load_t *l, load_agent_t *a, kmy_buf_t *b)
 {
     char text[256];
-    int n = snprintf(text, sizeof text, "{\"account\":\"load:%u\",\"usd\":\"%s\"}", l->topup_next,
-                     l->s.topup_usd);
+    int n = snprintf(text, sizeof text, "{\"account\":\"%s%u\",\"usd\":\"%s\"}", l->prefix,
+                     l->topup_next, l->s.topup_usd);
     put_head(l, a, b, "POST", "/v1/admin/tokens", (size_t)n);
     kmy_buf_bytes(b, text, (size_t)n);
 }

@@ -182,13 +182,25 @@ static kmy_err_t put_spread(reader_t *r, const yaml_node_t *n, void *at, double 
     return err;
 }
 
+static const char *const encodings[] = { "json", "flatbuffers", "mixed", NULL };
+
+bool load_encoding_parse(const char *text, load_encoding_t *out)
+{
+    for (int i = 0; encodings[i]; i++) {
+        if (strcmp(text, encodings[i]) == 0) {
+            *out = (load_encoding_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static kmy_err_t put_encoding(reader_t *r, const yaml_node_t *n, void *at, double min, double max)
 {
     (void)min;
     (void)max;
-    static const char *const words[] = { "json", "flatbuffers", "mixed", NULL };
     int v = 0;
-    kmy_err_t err = choice(r, n, words, &v);
+    kmy_err_t err = choice(r, n, encodings, &v);
     *(load_encoding_t *)at = (load_encoding_t)v;
     return err;
 }

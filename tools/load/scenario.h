@@ -91,6 +91,8 @@ typedef struct load_scenario {
     load_bars_t bars;
 } load_scenario_t;
 
+/* json, flatbuffers, mixed. */
+bool load_encoding_parse(const char *text, load_encoding_t *out);
 /* A shipped scenario's name, or a path (it has a '/' or ends in .yaml).  On failure ctx->detail says file, line and key. */
 kmy_err_t load_scenario_read(const char *name, load_scenario_t *out, kmy_errctx_t *ctx);
 /* "2.5s", "250ms", "10m", "1h", or seconds. */
