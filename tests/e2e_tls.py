@@ -335,6 +335,38 @@ def what_is_not_tls_is_ended_and_harms_nobody():
     until(lambda: d.open() <= 2, text="the connections went")
 
 
+def handshakes_that_stop_make_room_for_others():
+    with Sim() as sim, _Secure(sim, limits__connections=100, limits__head_timeout="60s") as d:  # 25 may be in progress
+        token = d.mint("local:a")
+        good = d.ws(token)
+        good.subscribe(BTC)
+        hello = _hello()
+        socks = []
+        for i in range(120):
+            s = d.connect()
+            _send_some(s, hello[:i % 3 * 40])
+            socks.append(s)
+        until(lambda: d.metrics()["connection_evicted_total"] >= 60)
+        with d.dial() as s:  # a newcomer who goes on is served
+            s.sendall(LAST)
+            assert read_answer(s)[0].status == 200
+        late = d.ws(token)
+        late.subscribe(BTC)
+        late.count(2)
+        good.count(2)
+        late.close()
+        good.close()
+        for s in socks:
+            s.close()
+
+
+def _send_some(s, data):
+    try:
+        s.sendall(data)
+    except OSError:
+        pass  # it was ended meanwhile, which is the point
+
+
 def a_handshake_that_stops_is_cut_at_half_of_the_head_deadline():
     d = _daemon()
     hello = _hello()
