@@ -347,6 +347,15 @@ def strangers_make_room_for_newcomers_and_customers_stay():
             s.close()
         for w in [*good, late]:
             w.close()
+    with Daemon(limits__connections=40, limits__head_timeout="60s") as d:  # a quarter is for customers alone
+        socks = []
+        for _ in range(60):
+            accepted = d.metrics()["connection_accept_total"]
+            socks.append(d.connect())
+            until(lambda: d.metrics()["connection_accept_total"] > accepted + 1)
+        until(lambda: d.metrics()["connection_open"] == 31)  # 30, and who asks
+        for s in socks:
+            s.close()
     with Daemon(limits__connections=4) as d:  # a house full of customers is full
         token = d.mint("local:a")
         good = [d.ws(token) for _ in range(4)]
