@@ -306,7 +306,7 @@ static void look_at_input(kmy_shard_t *s, kmy_conn_t *c)
         } else {
             memmove(in->bytes, in->bytes + used, in->len - used);
             in->len -= (uint32_t)used;
-            in->want_bytes = in->seen_bytes = 0;
+            in->wait = (kmy_http_wait_t){ 0 };
             if (c->state == KMY_CONN_HTTP) /* the beginning of another request */
                 c->deadline_ns = s->now_ns + s->config->limits.head_timeout_ns;
         }

@@ -27,25 +27,6 @@ static kmy_in_t *kept(const kmy_conn_t *c, const uint8_t *data)
     return c->in && data == c->in->bytes ? c->in : NULL;
 }
 
-/* Is it worth to parse again?  A head that drips in is looked at when its blank line has come, and each time it has doubled (so that what can be no
-   request is refused early): all in all twice its length.  A body, when it is whole. */
-static bool is_due(kmy_in_t *in, size_t len)
-{
-    size_t from = in->seen_bytes > 3 ? in->seen_bytes - 3 : 0; /* the blank line may be cut */
-    bool due = len >= in->want_bytes || memmem(in->bytes + from, len - from, "\r\n\r\n", 4);
-    in->seen_bytes = (uint32_t)len;
-    return due;
-}
-
-static void wait_until(kmy_conn_t *c, const uint8_t *data, size_t len, size_t want_bytes)
-{
-    kmy_in_t *in = kept(c, data);
-    if (!in)
-        return; /* looked at once more when it is kept */
-    in->want_bytes = (uint32_t)want_bytes;
-    in->seen_bytes = (uint32_t)len;
-}
-
 /* The body of a chunked request, decoded in place behind its head, as it comes.  KMY_OK: all of it is there: in->chunks_used bytes of input belong to
    the request. */
 static kmy_err_t decode_chunks(kmy_in_t *in, uint8_t *data, size_t len, kmy_errctx_t *ctx)
@@ -88,7 +69,7 @@ static kmy_err_t go_on(kmy_in_t *in, uint8_t *data, size_t len, kmy_errctx_t *ct
 {
     if (in->head_bytes > 0)
         return decode_chunks(in, data, len, ctx);
-    return is_due(in, len) ? KMY_OK : KMY_AGAIN;
+    return kmy_http_wait_over(&in->wait, data, len) ? KMY_OK : KMY_AGAIN;
 }
 
 size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
@@ -103,8 +84,8 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         return refuse(s, c, err, &ctx);
     err = kmy_http_parse((const char *)data, len, &req, &ctx);
     if (err == KMY_AGAIN) {
-        wait_until(c, data, len,
-                   len < KMY_HTTP_HEAD_BYTES_MAX / 2 ? 2 * len : KMY_HTTP_HEAD_BYTES_MAX);
+        if (in) /* else it is looked at once more when it is kept */
+            kmy_http_wait_head(&in->wait, len);
         return 0;
     }
     if (err != KMY_OK)
@@ -126,7 +107,8 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         }
     } else if (len < used) {
         err = KMY_AGAIN;
-        wait_until(c, data, len, used);
+        if (in)
+            kmy_http_wait_body(&in->wait, used);
     }
     if (err == KMY_AGAIN) {
         if (req.expect_continue && !c->continued) {
@@ -136,9 +118,8 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         }
         return 0;
     }
-    if (in)
-        in->want_bytes =
-            0; /* whole: if it has to wait for an answer, it is looked at again as it is */
+    if (in) /* whole: if it has to wait for an answer, it is looked at again as it is */
+        in->wait = (kmy_http_wait_t){ 0 };
     kmy_view_t body = { (const char *)data + req.head_bytes, body_len };
     if (!kmy_route(s, c, &req, body))
         return 0; /* parked: the same bytes come again when the answer is there */
@@ -147,8 +128,6 @@ size_t kmy_input_http(kmy_shard_t *s, kmy_conn_t *c, uint8_t *data, size_t len)
         c->in->chunks_used = 0;
     }
     c->continued = false;
-    if (in)
-        in->seen_bytes = 0;
     c->deadline_ns =
         c->state != KMY_CONN_HTTP ? c->deadline_ns : s->now_ns + s->config->limits.idle_timeout_ns;
     return used;

@@ -22,6 +22,7 @@
 #include "pay/token.h"
 #include "wire/flat.h"
 #include "wire/http1.h"
+#include "wire/http1_wait.h"
 #include "wire/json.h"
 #include "wire/sse.h"
 #include "wire/tick_json.h"
@@ -99,9 +100,7 @@ typedef struct kmy_in {
     uint32_t head_bytes;    /* of a chunked request whose body is being decoded in place; 0: none */
     uint32_t decoded_bytes; /* payload so far, right behind the head */
     uint32_t chunks_used;   /* input bytes of that request, once its last chunk is through */
-    uint32_t
-        want_bytes; /* the request that stands first is not looked at again before so many are there, */
-    uint32_t seen_bytes; /* or the end of its head is: up to here there is none */
+    kmy_http_wait_t wait; /* of the request that stands first */
     kmy_http_chunks_t chunks;
     uint8_t bytes[];
 } kmy_in_t;
