@@ -100,7 +100,7 @@ typedef struct kmy_in {
     uint32_t head_bytes;    /* of a chunked request whose body is being decoded in place; 0: none */
     uint32_t decoded_bytes; /* payload so far, right behind the head */
     uint32_t chunks_used;   /* input bytes of that request, once its last chunk is through */
-    kmy_http_wait_t wait; /* of the request that stands first */
+    kmy_http_wait_t wait;   /* of the request that stands first */
     kmy_http_chunks_t chunks;
     uint8_t bytes[];
 } kmy_in_t;
