@@ -61,12 +61,12 @@ static bool one_line(const char *text, size_t len)
 /* The token's text, terminated, written over its own raw bytes; the closing quote makes room for the terminator. */
 static bool undo(kmy_json_token_t token, char *buffer, const char **out, size_t *len)
 {
-    char *at = buffer + (token.text - buffer);
     char plain[TEXT_MAX];
     size_t n;
     if (token.type != KMY_JSON_STRING || !kmy_json_unescape(token, plain, sizeof plain, &n) ||
         !one_line(plain, n))
         return false;
+    char *at = buffer + (token.text - buffer);
     memcpy(at, plain, n);
     at[n] = '\0';
     *out = at;

@@ -18,7 +18,7 @@
 
 static kmy_pay_reason_t parse(const char *json, size_t json_len, kmy_payment_t *out)
 {
-    static char header[KMY_PAYMENT_BYTES_MAX + 1000];
+    static char header[KMY_PAYMENT_BYTES_MAX + 2000];
     static char buffer[KMY_PAYMENT_BYTES_MAX];
     size_t len = kmy_base64_encode(KMY_BASE64_STD, json, json_len, header);
     return kmy_payment_parse(kmy_at_page_end(header, len), len, buffer, out, NULL);

@@ -74,6 +74,7 @@ static void a_list_means_its_names_and_what_its_patterns_match(void **state)
             fail_msg("%s: %s", rows[i].names, got);
     }
     kmy_catalog_free(&cat);
+    kmy_config_free(&cfg);
 }
 
 /* Every name nearly matches every pattern, and none does: a matcher that goes back would never end. */
