@@ -1,0 +1,113 @@
+/* dollar 4/7   in: pay/verify (by way of the keeper)   out: pay/ledger
+
+   Payments in the ledger: what was promised, what became of it, and the one credit it may cause.  All calls belong into a batch of
+   kmy_ledger_begin .. kmy_ledger_commit (reading ones work outside as well); the caller acts on nothing before the commit.
+   States and their order: docs/decisions/payments.md. */
+#ifndef KMY_PAY_LEDGER_PAYMENT_H
+#define KMY_PAY_LEDGER_PAYMENT_H
+
+#include "pay/ledger.h"
+
+#define KMY_PAYMENT_ID_HEX       32
+#define KMY_PAYMENT_TX_BYTES_MAX 97
+#define KMY_PAYMENT_REASON_MAX   96
+
+typedef enum {
+    KMY_PAYMENT_RESERVED = 1,
+    KMY_PAYMENT_VERIFIED,
+    KMY_PAYMENT_SUBMITTED,
+    KMY_PAYMENT_UNKNOWN,
+    KMY_PAYMENT_SETTLED,
+    KMY_PAYMENT_FAILED,
+    KMY_PAYMENT_REVERSED, /* settled, then taken back by a reorganization */
+    KMY_PAYMENT_STATES
+} kmy_payment_state_t;
+const char *kmy_payment_state_name(kmy_payment_state_t state); /* "reserved", ...; static */
+bool kmy_payment_may_follow(kmy_payment_state_t from, kmy_payment_state_t to);
+
+/* Texts are terminated.  json: what was presented, decoded, and needed to settle it after a restart; borrowed, not terminated. */
+typedef struct kmy_payment_row {
+    char id[KMY_PAYMENT_ID_HEX + 1];
+    uint8_t state;   /* kmy_payment_state_t */
+    uint8_t version; /* x402 1 or 2 */
+    bool query;      /* pays one request: its price is held for it when it settles */
+    bool contract;   /* payer is a contract wallet: an account per chain */
+    bool answered;   /* the held price was consumed, or given up */
+    char account
+        [KMY_ACCOUNT_BYTES_MAX]; /* payer as CAIP-10 on the chain paid on; once settled: the account that was credited */
+    char chain[81]; /* CAIP-2 */
+    char asset[48];
+    uint8_t payer[32];
+    uint8_t nonce[32];
+    uint64_t amount_units; /* base units of the token, 10^-6 USD */
+    int64_t price_nusd;    /* query: what is held */
+    int64_t created_ns;
+    int64_t changed_ns;
+    int64_t valid_before_s; /* INT64_MAX: none */
+    uint64_t from_block;    /* the chain's head when it was submitted; 0: not known */
+    char tx[KMY_PAYMENT_TX_BYTES_MAX];
+    uint32_t log_index;                  /* of the Transfer in it */
+    char reason[KMY_PAYMENT_REASON_MAX]; /* of a failure, x402's word */
+    char client_id[129];                 /* payment-identifier extension; "": none */
+    const char *json;
+    uint32_t json_bytes;
+} kmy_payment_row_t;
+
+/* Writes a new payment in state RESERVED.
+     KMY_DUPLICATE  it is there already: *out is what is there (json borrowed until the batch ends); nothing was written
+     KMY_CONFLICT   its payer used the same client_id for another payment; *out is that one
+     KMY_FULL       the payer has KMY_PAYMENTS_OPEN_MAX payments under way (P7 of the threat model)
+     KMY_BAD_INPUT, KMY_IO */
+#define KMY_PAYMENTS_OPEN_MAX 4
+kmy_err_t kmy_ledger_payment_reserve(kmy_ledger_t *l, const kmy_payment_row_t *row,
+                                     kmy_payment_row_t *out, kmy_errctx_t *ctx);
+/* KMY_NOT_FOUND.  json is borrowed from the batch (outside one: absent, json_bytes 0). */
+kmy_err_t kmy_ledger_payment_get(kmy_ledger_t *l, const char *id, kmy_payment_row_t *out,
+                                 kmy_errctx_t *ctx);
+/* Moves it to another state but SETTLED and REVERSED, with what is known now (tx, reason, from_block of *news; empty ones leave what is there).
+   KMY_CONFLICT: that state may not follow the present one (*out is what is there). */
+kmy_err_t kmy_ledger_payment_state(kmy_ledger_t *l, const char *id, kmy_payment_state_t to,
+                                   const kmy_payment_row_t *news, int64_t now_ns,
+                                   kmy_payment_row_t *out, kmy_errctx_t *ctx);
+/* Settles it: claims (chain, tx, log_index), finds or makes the payer's account, credits amount_units x 1000 nano-USD under ref "x402:<id>", and holds
+   the price of a query.  All or nothing.
+     KMY_DUPLICATE  it was settled before; *acc is the account as it is; nothing was written
+     KMY_CONFLICT   that transfer was credited under another id; nothing was written */
+kmy_err_t kmy_ledger_payment_settle(kmy_ledger_t *l, const char *id, const char *tx,
+                                    uint32_t log_index, int64_t now_ns, kmy_payment_row_t *out,
+                                    kmy_account_t *acc, kmy_errctx_t *ctx);
+/* A transfer that its sender made without us: claims and credits it, under ref "transfer:<chain>:<tx>:<log>".  nonce: of an EIP-3009 authorization that the
+   transaction used, so that both claims are written (payments under that id become SETTLED); NULL: a plain transfer.
+   KMY_DUPLICATE / KMY_CONFLICT as above (DUPLICATE: the same account got it). */
+typedef struct kmy_transfer {
+    char chain[81];
+    char asset[48];
+    char tx[KMY_PAYMENT_TX_BYTES_MAX];
+    uint32_t log_index;
+    char account[KMY_ACCOUNT_BYTES_MAX]; /* sender as CAIP-10 */
+    bool contract;
+    uint64_t amount_units;
+    const char *payment_id; /* NULL, or the id that its nonce gives */
+} kmy_transfer_t;
+kmy_err_t kmy_ledger_transfer_credit(kmy_ledger_t *l, const kmy_transfer_t *t, int64_t now_ns,
+                                     kmy_account_t *acc, kmy_errctx_t *ctx);
+/* The answer to a query's payment: consumes the hold and keeps body for 24 h.  KMY_DUPLICATE: there is one already (*kept, borrowed from the batch).
+   body NULL: there is none, the hold goes back to the balance.  KMY_NO_BALANCE: a crash returned the hold and the account spent it elsewhere. */
+kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const void *body,
+                                    size_t body_bytes, int64_t now_ns, const void **kept,
+                                    size_t *kept_bytes, kmy_account_t *acc, kmy_errctx_t *ctx);
+/* A reorganization took it back: what is still free goes, the rest becomes the account's debt, which the next credits pay first; an account in debt is blocked. */
+kmy_err_t kmy_ledger_payment_reverse(kmy_ledger_t *l, const char *id, int64_t now_ns,
+                                     kmy_account_t *acc, kmy_errctx_t *ctx);
+/* Every payment that is not settled or failed for good, in order of id; false stops.  Inside a batch json is there. */
+typedef bool kmy_ledger_payment_visit_t(void *arg, const kmy_payment_row_t *row);
+kmy_err_t kmy_ledger_visit_open_payments(kmy_ledger_t *l, kmy_ledger_payment_visit_t *visit,
+                                         void *arg, kmy_errctx_t *ctx);
+/* Sign-in nonces: KMY_DUPLICATE if it was spent.  Forgotten after expires_ns, by a later call. */
+kmy_err_t kmy_ledger_spend_nonce(kmy_ledger_t *l, const char *nonce, int64_t expires_ns,
+                                 int64_t now_ns, kmy_errctx_t *ctx);
+/* The account of a payer as CAIP-10 (see addresses in payments.md): its name, or KMY_NOT_FOUND if it never paid. */
+kmy_err_t kmy_ledger_account_of_payer(kmy_ledger_t *l, const char *payer, bool contract,
+                                      kmy_account_t *out, kmy_errctx_t *ctx);
+
+#endif
