@@ -12,27 +12,37 @@
      ring           feeds    shard*, recorder    config   is lapped and told how much it lost
      shard_keeper   shard*   keeper              1024     holds its writer up (which keeps the item and tries again)
      keeper_shard   keeper   shard*              1024     holds its writer up (the same)
-   shard_history  shard*   history             16       cannot be: a shard has 16 asks under way at most
-   history_shard  history  shard*              16       cannot be: an answer is one of those 16
+     shard_history  shard*   history             16       cannot be: a shard has 16 asks under way at most
+     history_shard  history  shard*              16       cannot be: an answer is one of those 16
+     cashier_keeper cashier  keeper              128      cannot be: there are 128 jobs, and each is in one place
+     keeper_cashier keeper   cashier             128      cannot be: the same
 
    feeds     upstream sockets, parse, normalize, publish                      engine/feeds.c
    shard*    one per core: clients, encode once, meter, send                  engine/shard.c
    recorder  ring to the snapshot store, in batches                           engine/recorder.c
    history   the snapshot store to shards: what is older than their logs      engine/history.c
    keeper    the ledger: all that must be on disk before it is answered       engine/keeper.c
+   cashier   payments: signatures, facilitators, chains                       engine/cashier.c
 
    Recorder and keeper are two threads since a durable commit may take milliseconds, in which the ring would lap the snapshot store at full rate. */
 enum { LINK_SLOTS = 1024 };
 
-static void *take(kmy_topology_t *t, size_t bytes, int fd)
+/* populate: MAP_POPULATE for what must never fault, 0 for what is not on a tick's way. */
+static void *take_as(kmy_topology_t *t, size_t bytes, int fd, int populate)
 {
     int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-    void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_POPULATE, fd, 0);
+    KMY_ASSERT(t->mem_count < sizeof t->mem / sizeof *t->mem);
+    void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | populate, fd, 0);
     if (mem == MAP_FAILED)
         return NULL;
     t->mem[t->mem_count] = mem;
     t->mem_bytes[t->mem_count++] = bytes;
     return mem;
+}
+
+static void *take(kmy_topology_t *t, size_t bytes, int fd)
+{
+    return take_as(t, bytes, fd, MAP_POPULATE);
 }
 
 static kmy_err_t make_ring(kmy_topology_t *t, size_t slots, const char *path, uint64_t first_seq,
@@ -82,18 +92,27 @@ static bool make_links(kmy_topology_t *t, uint32_t i)
            t->history_chunks[i] && kmy_wake_init(&t->shard_wake[i]);
 }
 
+/* Between cashier and keeper.  128 jobs of 80 KiB are 10 MiB, most of it room for bodies that few payments have. */
+static bool make_jobs(kmy_topology_t *t)
+{
+    t->cashier_keeper = make_queue(t, KMY_JOBS, sizeof(uint64_t));
+    t->keeper_cashier = make_queue(t, KMY_JOBS, sizeof(uint64_t));
+    t->jobs = take_as(t, KMY_JOBS * sizeof *t->jobs, -1, 0);
+    return t->cashier_keeper && t->keeper_cashier && t->jobs && kmy_wake_init(&t->cashier_wake);
+}
+
 kmy_err_t kmy_topology_make(kmy_topology_t *t, const kmy_config_t *cfg, uint32_t shards_count,
                             const char *ring_path, uint64_t first_seq, kmy_errctx_t *ctx)
 {
     memset(t, 0, sizeof *t);
-    t->keeper_wake.fd = t->history_wake.fd = t->recorded.wake.fd = -1;
+    t->keeper_wake.fd = t->history_wake.fd = t->recorded.wake.fd = t->cashier_wake.fd = -1;
     for (uint32_t i = 0; i < KMY_SHARDS_MAX; i++)
         t->shard_wake[i].fd = -1;
     t->shards_count = shards_count;
     kmy_err_t err = make_ring(t, (size_t)cfg->ring.slots, ring_path, first_seq, ctx);
     atomic_init(&t->recorded.seq, first_seq);
     bool ok = err == KMY_OK && kmy_wake_init(&t->keeper_wake) && kmy_wake_init(&t->history_wake) &&
-              kmy_wake_init(&t->recorded.wake);
+              kmy_wake_init(&t->recorded.wake) && make_jobs(t);
     for (uint32_t i = 0; ok && i < shards_count; i++)
         ok = make_links(t, i);
     if (ok)
@@ -116,5 +135,6 @@ void kmy_topology_free(kmy_topology_t *t)
     kmy_wake_fini(&t->keeper_wake);
     kmy_wake_fini(&t->history_wake);
     kmy_wake_fini(&t->recorded.wake);
+    kmy_wake_fini(&t->cashier_wake);
     memset(t, 0, sizeof *t);
 }

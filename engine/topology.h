@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/wake.h"
 #include "engine/config.h"
+#include "engine/job.h"
 #include "engine/link.h"
 #include "ringbuf/queue.h"
 #include "ringbuf/ring.h"
@@ -16,13 +17,18 @@ typedef struct kmy_topology {
     kmy_queue_t *shard_history[KMY_SHARDS_MAX]; /* indices (u64) of history_chunks: asks */
     kmy_queue_t *history_shard[KMY_SHARDS_MAX]; /* and back: answers */
     kmy_history_chunk_t *history_chunks[KMY_SHARDS_MAX]; /* KMY_HISTORY_CHUNKS of each shard */
+    kmy_queue_t *cashier_keeper;                         /* indices (u64) of jobs: questions */
+    kmy_queue_t *keeper_cashier;                         /* and back, after the commit */
+    kmy_job_t *
+        jobs; /* KMY_JOBS; pages are touched as they are used, so idle ones cost address space only */
     kmy_recorded_t recorded;
     kmy_wake_t shard_wake[KMY_SHARDS_MAX];
     kmy_wake_t keeper_wake;
     kmy_wake_t history_wake;
+    kmy_wake_t cashier_wake;
     uint32_t shards_count;
-    void *mem[5 * KMY_SHARDS_MAX + 1]; /* owned: what the above lie in */
-    size_t mem_bytes[5 * KMY_SHARDS_MAX + 1];
+    void *mem[5 * KMY_SHARDS_MAX + 4]; /* owned: what the above lie in */
+    size_t mem_bytes[5 * KMY_SHARDS_MAX + 4];
     size_t mem_count;
 } kmy_topology_t;
 

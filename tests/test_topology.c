@@ -60,6 +60,27 @@ static void each_shard_has_its_own_pair_of_queues_and_its_own_wake(void **state)
     assert_int_equal(fds_open(), before);
 }
 
+static void every_job_fits_into_either_queue_and_has_memory_of_its_own(void **state)
+{
+    (void)state;
+    kmy_config_t cfg = config(64);
+    kmy_topology_t t;
+    kmy_errctx_t ctx;
+    assert_int_equal(kmy_topology_make(&t, &cfg, 1, NULL, 1, &ctx), KMY_OK);
+    for (uint64_t i = 0; i < KMY_JOBS; i++) {
+        t.jobs[i].kind = (uint32_t)i;
+        t.jobs[i].body[sizeof t.jobs[i].body - 1] = 'z';
+        assert_true(kmy_queue_push(t.cashier_keeper, &i));
+    }
+    for (uint64_t i = 0, job; kmy_queue_pop(t.cashier_keeper, &job); i++) {
+        assert_int_equal(t.jobs[job].kind, i);
+        assert_true(kmy_queue_push(t.keeper_cashier, &job)); /* nobody takes any yet */
+    }
+    assert_int_equal(kmy_queue_count(t.keeper_cashier), KMY_JOBS);
+    assert_true(t.cashier_wake.fd >= 0 && t.cashier_wake.fd != t.keeper_wake.fd);
+    kmy_topology_free(&t);
+}
+
 static void the_most_shards_there_may_be_fit_into_its_tables(void **state)
 {
     (void)state;
@@ -131,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_shard_has_its_own_pair_of_queues_and_its_own_wake),
+        cmocka_unit_test(every_job_fits_into_either_queue_and_has_memory_of_its_own),
         cmocka_unit_test(the_most_shards_there_may_be_fit_into_its_tables),
         cmocka_unit_test(a_shared_ring_is_a_file_that_others_can_attach_to),
         cmocka_unit_test(a_ring_file_that_cannot_be_made_is_said_with_its_path),
