@@ -326,6 +326,27 @@ def whatever_breaks_each_tick_is_charged_once():
         d.settled("local:a", (last.at[BTC] - first + 1) * TICK_USD)
 
 
+def what_one_connection_does_not_take_up_the_next_one_may():
+    with Sim(400) as sim, Daemon(sim) as d:
+        token = d.mint("local:a", "1")
+        w = d.ws(token)
+        epoch = w.subscribe(BTC, SOL)["feeds"][0]["epoch"]
+        while sum(t["feed"] == SOL for t in w.ticks) < 50:
+            w.event()
+        w.close()
+        first = next(t["offset"] for t in w.ticks if t["feed"] == SOL)
+        between = _resume(d, token, epoch, w.at[BTC], 20, session=w.hello["session"])  # of two feeds it wants one
+        between.close()
+        held = {SOL: first}
+        last = d.ws(token)
+        last.at.update(held)
+        last.subscribe(SOL, session=between.hello["session"], **_from(epoch, **held))
+        last.count(60)
+        last.close()
+        assert not last.gaps and d.metrics()["repeated_tick_total"] == w.at[SOL] - first >= 49
+        d.settled("local:a", (len(w.ticks) + len(between.ticks) + len(last.ticks) - (w.at[SOL] - first)) * TICK_USD)
+
+
 def an_open_session_is_closed_with_4408_for_the_one_that_goes_on():
     with Sim(400) as sim, Daemon(sim, shards__count=2) as d:
         for here, there in ((0, 0), (0, 1), (1, 0)):
