@@ -43,6 +43,25 @@ static void ask_open(kmy_shard_t *s, kmy_shard_account_t *acc)
     acc->open_sent = ask(s, &a, ASK_NOW);
 }
 
+static int64_t clamp(int64_t v, int64_t lo, int64_t hi)
+{
+    return v < lo ? lo : v > hi ? hi : v;
+}
+
+/* What should be in hand: enough for lease.target at the present rate. */
+static int64_t wanted(const kmy_shard_t *s, const kmy_shard_account_t *acc)
+{
+    int64_t per_s = acc->rate_nusd_s < INT64_MAX / 1000 ? acc->rate_nusd_s : INT64_MAX / 1000;
+    int64_t target = per_s * (s->config->lease.target_ns / KMY_NS_PER_MS) / 1000;
+    return clamp(target, s->config->lease.min_nusd, s->config->lease.max_nusd);
+}
+
+static void set_rate(const kmy_shard_t *s, kmy_shard_account_t *acc, int64_t nusd_s)
+{
+    acc->rate_nusd_s = nusd_s;
+    acc->low_nusd = wanted(s, acc) / 2;
+}
+
 kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name)
 {
     uint32_t slot;
@@ -71,15 +90,14 @@ kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name)
     acc->conns_head = acc->waiters_head = acc->waiters_tail = KMY_NONE;
     acc->idle_ns = s->now_ns;
     acc->report_ns = s->now_ns;
+    set_rate(s, acc, 0);
     kmy_account_touch(s, acc);
     ask_open(s, acc);
     return acc;
 }
 
-void kmy_account_touch(kmy_shard_t *s, kmy_shard_account_t *acc)
+void kmy_account_list(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
-    if (acc->in_touched)
-        return;
     acc->in_touched = true;
     s->touched[s->touched_count++] = slot_of(s, acc);
 }
@@ -169,19 +187,6 @@ void kmy_account_leave(kmy_shard_t *s, kmy_conn_t *c)
 
 /* --- leases -------------------------------------------------------------------------------- */
 
-static int64_t clamp(int64_t v, int64_t lo, int64_t hi)
-{
-    return v < lo ? lo : v > hi ? hi : v;
-}
-
-/* What should be in hand: enough for lease.target at the present rate. */
-static int64_t wanted(const kmy_shard_t *s, const kmy_shard_account_t *acc)
-{
-    int64_t per_s = acc->rate_nusd_s < INT64_MAX / 1000 ? acc->rate_nusd_s : INT64_MAX / 1000;
-    int64_t target = per_s * (s->config->lease.target_ns / KMY_NS_PER_MS) / 1000;
-    return clamp(target, s->config->lease.min_nusd, s->config->lease.max_nusd);
-}
-
 static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_nusd, urgency_t when)
 {
     if (acc->lease_asked || acc->state != KMY_ACCOUNT_OPEN)
@@ -206,16 +211,14 @@ static void outgrown(const kmy_shard_t *s, kmy_shard_account_t *acc)
         wanted(s, acc) == s->config->lease.max_nusd)
         return;
     int64_t least = s->config->lease.min_nusd * 1000 / (target_ns / KMY_NS_PER_MS) + 1;
-    acc->rate_nusd_s = 2 * (acc->rate_nusd_s > least ? acc->rate_nusd_s : least);
+    set_rate(s, acc, 2 * (acc->rate_nusd_s > least ? acc->rate_nusd_s : least));
 }
 
-void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc)
+void kmy_account_ask_more(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
-    int64_t want = wanted(s, acc);
-    if (acc->lease.left_nusd >= want / 2 || acc->free_nusd == 0)
-        return;
+    bool soon = acc->lease.left_nusd >= acc->low_nusd / 4;
     outgrown(s, acc);
-    ask_lease(s, acc, wanted(s, acc), acc->lease.left_nusd < want / 8 ? ASK_NOW : ASK_SOON);
+    ask_lease(s, acc, wanted(s, acc), soon ? ASK_SOON : ASK_NOW);
 }
 
 kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd)
@@ -370,7 +373,7 @@ static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
     int64_t period_ns = s->now_ns - acc->report_ns;
     if (period_ns > 0) {
         int64_t rate = (int64_t)((__int128)l->spent_nusd * KMY_NS_PER_S / period_ns);
-        acc->rate_nusd_s = rate > acc->rate_nusd_s ? rate : (acc->rate_nusd_s * 3 + rate) / 4;
+        set_rate(s, acc, rate > acc->rate_nusd_s ? rate : (acc->rate_nusd_s * 3 + rate) / 4);
     }
     acc->report_ns = s->now_ns;
     acc->free_nusd += returned_nusd;

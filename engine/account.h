@@ -26,10 +26,20 @@ static inline int64_t kmy_account_balance(const kmy_shard_account_t *acc)
     return acc->free_nusd + acc->elsewhere_nusd + acc->lease.left_nusd;
 }
 
-/* Something was spent or may need reporting. */
-void kmy_account_touch(kmy_shard_t *s, kmy_shard_account_t *acc);
+/* Something was spent or may need reporting.  This and the next stand on every send's way: what is usual is here, the rest behind a call. */
+void kmy_account_list(kmy_shard_t *s, kmy_shard_account_t *acc);
+static inline void kmy_account_touch(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    if (!acc->in_touched)
+        kmy_account_list(s, acc);
+}
 /* Asks for more if the lease runs low and there is more to be had. */
-void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc);
+void kmy_account_ask_more(kmy_shard_t *s, kmy_shard_account_t *acc);
+static inline void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    if (acc->lease.left_nusd < acc->low_nusd && acc->free_nusd > 0)
+        kmy_account_ask_more(s, acc);
+}
 /* The lease does not cover the next tick of c: waits for one, or pauses the session if nothing is left anywhere. */
 void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c);
 typedef enum { KMY_COVER_YES, KMY_COVER_WAIT, KMY_COVER_NO } kmy_cover_t;

@@ -145,12 +145,12 @@ void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
     (void)s;
     (void)c;
 }
-void kmy_account_touch(kmy_shard_t *s, kmy_shard_account_t *acc)
+void kmy_account_list(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     (void)s;
     (void)acc;
 }
-void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc)
+void kmy_account_ask_more(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     (void)s;
     (void)acc;
