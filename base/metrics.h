@@ -66,7 +66,9 @@
     X(ledger_commit_total, counter, "durable ledger transactions")                                 \
     X(ledger_entry_total, counter, "ledger entries written")                                       \
     X(ledger_credited_nusd_total, counter, "nano-USD credited since start")                        \
-    X(lease_open_nusd, gauge, "nano-USD leased to shards now")
+    X(lease_open_nusd, gauge, "nano-USD leased to shards now")                                     \
+    X(slip_refused_total, counter,                                                                 \
+      "requests with a payment refused because too many were under way on their shard")
 
 enum {
 #define KMY_METRIC_ENUM(name, type, help) KMY_METRIC_##name,

@@ -12,6 +12,7 @@
 #include "engine/routes.h"
 #include "engine/session.h"
 #include "engine/session_table.h"
+#include "engine/slips.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
 
@@ -495,7 +496,7 @@ static void wait_for_work(kmy_shard_t *s)
 {
     kmy_wake_arm(s->wake);
     if (kmy_ring_head(s->ring) == s->ring_cursor && kmy_queue_count(s->tells) == 0 &&
-        kmy_queue_count(s->history_answers) == 0 &&
+        kmy_queue_count(s->history_answers) == 0 && kmy_queue_count(s->slip_answers) == 0 &&
         !kmy_session_claimed(s->o.sessions, s->o.index)) {
         int64_t pace_ns = kmy_pace_next_ns(&s->pace);
         int64_t left_ns = (pace_ns < s->housekeep_ns ? pace_ns : s->housekeep_ns) - s->now_ns;
@@ -513,6 +514,7 @@ static void loop(kmy_shard_t *s)
         size_t work = drain_ring(s);
         work += drain_tells(s);
         work += kmy_catchup_turn(s);
+        work += kmy_slips_turn(s);
         work += kmy_session_turn(s);
         work += handle_completions(s);
         housekeep(s);
@@ -584,6 +586,7 @@ kmy_err_t kmy_shard_start(kmy_shard_t **out, const kmy_shard_options_t *options,
     s->history_answers = options->topology->history_shard[options->index];
     s->chunks = options->topology->history_chunks[options->index];
     kmy_catchup_init(s);
+    kmy_slips_init(s);
     s->wake = &options->topology->shard_wake[options->index];
     s->ring_cursor = kmy_ring_head(s->ring);
     s->started = &started;

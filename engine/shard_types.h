@@ -155,9 +155,10 @@ typedef struct kmy_conn {
     bool crowded : 1;   /* counted in the limiter's crowd */
     bool shaking : 1;   /* TLS handshake in progress */
     bool claiming : 1; /* ticks wait until another shard has given up the session it goes on with */
-    bool answered : 1; /* the operator's answer is in shard->answer: the parked request takes it */
-    uint32_t account;  /* slot */
-    uint8_t pipelined; /* requests answered since the last time everything was sent */
+    bool
+        answered : 1; /* what it was parked for is in shard->answer or shard->slip: the parked request takes it */
+    uint32_t account;        /* slot */
+    uint8_t pipelined;       /* requests answered since the last time everything was sent */
     uint8_t early_count;     /* messages before a token */
     uint16_t early_bytes;    /* and their payload */
     uint32_t waiter_next;    /* in the account's list of parked connections; in the free list */
@@ -365,6 +366,11 @@ struct kmy_shard {
     uint32_t chunks_free;        /* a bit each */
     uint32_t catchup_head;       /* connections that want to ask for history, in order */
     uint32_t catchup_tail;
+    kmy_queue_t *slip_asks;
+    kmy_queue_t *slip_answers;
+    kmy_slip_t *slips;   /* KMY_SLIPS */
+    uint64_t slips_free; /* a bit each */
+    uint64_t slips_sent; /* a bit each: with the cashier */
     kmy_wake_t *wake;
     kmy_token_key_t *token_key;
 
@@ -398,6 +404,8 @@ struct kmy_shard {
     uint32_t touched_count;
     bool keeper_due;          /* asks were queued for which the keeper was not woken yet */
     const kmy_tell_t *answer; /* to the request that is being resumed */
+    kmy_slip_t
+        *slip; /* the same of the cashier; NULL: it is resumed for another reason (slips.h) */
 
     kmy_shard_feed_t *feeds; /* by catalog idx */
     kmy_feedlog_limits_t log_limits;

@@ -14,6 +14,8 @@
      keeper_shard   keeper   shard*              1024     holds its writer up (the same)
      shard_history  shard*   history             16       cannot be: a shard has 16 asks under way at most
      history_shard  history  shard*              16       cannot be: an answer is one of those 16
+     shard_cashier  shard*   cashier             64       cannot be: a shard has 64 slips, and each is in one place
+     cashier_shard  cashier  shard*              64       cannot be: the same
      cashier_keeper cashier  keeper              128      cannot be: there are 128 jobs, and each is in one place
      keeper_cashier keeper   cashier             128      cannot be: the same
 
@@ -88,8 +90,12 @@ static bool make_links(kmy_topology_t *t, uint32_t i)
     t->shard_history[i] = make_queue(t, KMY_HISTORY_CHUNKS, sizeof(uint64_t));
     t->history_shard[i] = make_queue(t, KMY_HISTORY_CHUNKS, sizeof(uint64_t));
     t->history_chunks[i] = take(t, KMY_HISTORY_CHUNKS * sizeof *t->history_chunks[i], -1);
+    t->shard_cashier[i] = make_queue(t, KMY_SLIPS, sizeof(uint64_t));
+    t->cashier_shard[i] = make_queue(t, KMY_SLIPS, sizeof(uint64_t));
+    t->slips[i] = take_as(t, KMY_SLIPS * sizeof *t->slips[i], -1, 0);
     return t->shard_keeper[i] && t->keeper_shard[i] && t->shard_history[i] && t->history_shard[i] &&
-           t->history_chunks[i] && kmy_wake_init(&t->shard_wake[i]);
+           t->history_chunks[i] && t->shard_cashier[i] && t->cashier_shard[i] && t->slips[i] &&
+           kmy_wake_init(&t->shard_wake[i]);
 }
 
 /* Between cashier and keeper.  128 jobs of 80 KiB are 10 MiB, most of it room for bodies that few payments have. */

@@ -7,6 +7,7 @@
 #include "engine/config.h"
 #include "engine/job.h"
 #include "engine/link.h"
+#include "engine/slip.h"
 #include "ringbuf/queue.h"
 #include "ringbuf/ring.h"
 
@@ -21,14 +22,17 @@ typedef struct kmy_topology {
     kmy_queue_t *keeper_cashier;                         /* and back, after the commit */
     kmy_job_t *
         jobs; /* KMY_JOBS; pages are touched as they are used, so idle ones cost address space only */
+    kmy_queue_t *shard_cashier[KMY_SHARDS_MAX]; /* indices (u64) of slips: questions */
+    kmy_queue_t *cashier_shard[KMY_SHARDS_MAX]; /* and back: answers */
+    kmy_slip_t *slips[KMY_SHARDS_MAX]; /* KMY_SLIPS of each shard; touched pages only, too */
     kmy_recorded_t recorded;
     kmy_wake_t shard_wake[KMY_SHARDS_MAX];
     kmy_wake_t keeper_wake;
     kmy_wake_t history_wake;
     kmy_wake_t cashier_wake;
     uint32_t shards_count;
-    void *mem[5 * KMY_SHARDS_MAX + 4]; /* owned: what the above lie in */
-    size_t mem_bytes[5 * KMY_SHARDS_MAX + 4];
+    void *mem[8 * KMY_SHARDS_MAX + 4]; /* owned: what the above lie in */
+    size_t mem_bytes[8 * KMY_SHARDS_MAX + 4];
     size_t mem_count;
 } kmy_topology_t;
 

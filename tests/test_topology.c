@@ -92,6 +92,24 @@ static void the_most_shards_there_may_be_fit_into_its_tables(void **state)
     kmy_topology_free(&t);
 }
 
+static void every_slip_of_a_shard_can_be_under_way_at_once(void **state)
+{
+    (void)state;
+    kmy_config_t cfg = config(64);
+    kmy_topology_t t;
+    kmy_errctx_t ctx;
+    assert_int_equal(kmy_topology_make(&t, &cfg, 2, NULL, 1, &ctx), KMY_OK);
+    assert_ptr_not_equal(t.slips[0], t.slips[1]);
+    for (uint32_t shard = 0; shard < 2; shard++) {
+        for (uint64_t i = 0; i < KMY_SLIPS; i++) {
+            assert_true(kmy_queue_push(t.shard_cashier[shard], &i));
+            assert_true(kmy_queue_push(t.cashier_shard[shard], &i));
+            t.slips[shard][i].body[KMY_SLIP_BODY_BYTES_MAX - 1] = 1;
+        }
+    }
+    kmy_topology_free(&t);
+}
+
 static void a_shared_ring_is_a_file_that_others_can_attach_to(void **state)
 {
     (void)state;
@@ -154,6 +172,7 @@ int main(void)
         cmocka_unit_test(each_shard_has_its_own_pair_of_queues_and_its_own_wake),
         cmocka_unit_test(every_job_fits_into_either_queue_and_has_memory_of_its_own),
         cmocka_unit_test(the_most_shards_there_may_be_fit_into_its_tables),
+        cmocka_unit_test(every_slip_of_a_shard_can_be_under_way_at_once),
         cmocka_unit_test(a_shared_ring_is_a_file_that_others_can_attach_to),
         cmocka_unit_test(a_ring_file_that_cannot_be_made_is_said_with_its_path),
         cmocka_unit_test(freeing_what_was_never_made_closes_nobodys_descriptor),
