@@ -422,6 +422,30 @@ static void any_string_written_is_read_back(void **state)
     }
 }
 
+static void an_array_is_walked_element_by_element(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":[1, {\"x\":[2]} ,[],\"s\",null],\"b\":{\"c\":true}}";
+    static const char *const want[] = { "1", "{\"x\":[2]}", "[]", "s", "null" };
+    kmy_json_field_t f[] = { { .key = "a" }, { .key = "b" } };
+    kmy_json_field_t inner[] = { { .key = "c" } };
+    kmy_json_token_t t = { KMY_JSON_OBJECT, false, text, sizeof text - 1 };
+    kmy_json_t js;
+    assert_true(kmy_json_members(t, f, 2));
+    assert_true(kmy_json_members(f[1].token, inner, 1));
+    assert_int_equal(inner[0].token.type, KMY_JSON_TRUE);
+    assert_false(kmy_json_members(f[0].token, inner, 1)); /* an array has none */
+    assert_int_equal(inner[0].token.type, KMY_JSON_ERROR);
+    assert_false(kmy_json_array(&js, f[1].token));
+    assert_true(kmy_json_array(&js, f[0].token));
+    for (int i = 0; i < 5; i++) {
+        assert_true(kmy_json_element(&js, &t));
+        assert_int_equal(t.len, strlen(want[i]));
+        assert_memory_equal(t.text, want[i], t.len);
+    }
+    assert_false(kmy_json_element(&js, &t));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +460,7 @@ int main(void)
         cmocka_unit_test(an_object_gives_the_members_asked_for),
         cmocka_unit_test(a_listed_member_that_stands_twice_is_refused),
         cmocka_unit_test(skipping_passes_whole_values_only),
+        cmocka_unit_test(an_array_is_walked_element_by_element),
         cmocka_unit_test(written_text_is_what_was_meant),
         cmocka_unit_test(a_full_buffer_is_remembered_and_never_overrun),
         cmocka_unit_test(any_string_written_is_read_back),

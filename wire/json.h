@@ -82,6 +82,12 @@ typedef struct kmy_json_field {
 } kmy_json_field_t;
 kmy_err_t kmy_json_object(kmy_json_t *js, kmy_json_field_t *fields, size_t fields_count,
                           kmy_errctx_t *ctx);
+/* The same of an object that kmy_json_object or kmy_json_element gave as a span.  false: it is no object, or as above. */
+bool kmy_json_members(kmy_json_token_t object, kmy_json_field_t *fields, size_t fields_count);
+/* The next element of an array, spans as above.  false: there is none any more, or the text is no JSON (the next token of js tells
+   which).  Begin with kmy_json_array, which puts js inside an array that was given as a span; false: it is none. */
+bool kmy_json_array(kmy_json_t *js, kmy_json_token_t array);
+bool kmy_json_element(kmy_json_t *js, kmy_json_token_t *out);
 
 /* The writer: appends into a caller's buffer and remembers when it ran out, so that one check at the end suffices.  A piece that
    does not fit is left out as a whole (of a JSON string, its front may stand). */

@@ -198,3 +198,33 @@ kmy_err_t kmy_json_object(kmy_json_t *js, kmy_json_field_t *fields, size_t field
             field->token = value;
     }
 }
+
+bool kmy_json_members(kmy_json_token_t object, kmy_json_field_t *fields, size_t fields_count)
+{
+    kmy_json_t js;
+    for (size_t i = 0; i < fields_count; i++)
+        fields[i].token = (kmy_json_token_t){ 0 };
+    if (object.type != KMY_JSON_OBJECT)
+        return false;
+    kmy_json_init(&js, object.text, object.len);
+    return kmy_json_object(&js, fields, fields_count, NULL) == KMY_OK;
+}
+
+bool kmy_json_array(kmy_json_t *js, kmy_json_token_t array)
+{
+    if (array.type != KMY_JSON_ARRAY)
+        return false;
+    kmy_json_init(js, array.text, array.len);
+    return kmy_json_next(js).type == KMY_JSON_ARRAY;
+}
+
+bool kmy_json_element(kmy_json_t *js, kmy_json_token_t *out)
+{
+    kmy_json_token_t value = kmy_json_next(js);
+    if (!kmy_json_skip(js, value))
+        return false;
+    if (value.type == KMY_JSON_OBJECT || value.type == KMY_JSON_ARRAY)
+        value.len = (size_t)(js->at - value.text);
+    *out = value;
+    return true;
+}
