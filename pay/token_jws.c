@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAC_BYTES = SHA256_DIGEST_LENGTH, MAC_TEXT = 43, BLOCK = SHA256_CBLOCK };
+enum { MAC_BYTES = KMY_TOKEN_MAC_BYTES, MAC_TEXT = 43, BLOCK = SHA256_CBLOCK };
+
+_Static_assert(KMY_TOKEN_MAC_BYTES == SHA256_DIGEST_LENGTH, "the whole of it");
 
 /* HMAC (RFC 2104) begins both its hashes with one block made of the key alone: hashed once, here. */
 struct kmy_token_key {
@@ -61,7 +63,7 @@ void kmy_token_key_free(kmy_token_key_t *key)
     free(key);
 }
 
-static void mac(const kmy_token_key_t *key, const char *text, size_t len, uint8_t out[MAC_BYTES])
+void kmy_token_mac(const kmy_token_key_t *key, const void *text, size_t len, uint8_t out[MAC_BYTES])
 {
     SHA256_CTX hash = key->inner;
     SHA256_Update(&hash, text, len);
@@ -83,7 +85,7 @@ size_t kmy_token_jws_sign(const kmy_token_key_t *key, const void *payload, size_
         return 0;
     memcpy(out, header, head);
     size_t at = head + kmy_base64_encode(KMY_BASE64_URL, payload, len, out + head);
-    mac(key, out, at, tag);
+    kmy_token_mac(key, out, at, tag);
     out[at++] = '.';
     at += kmy_base64_encode(KMY_BASE64_URL, tag, sizeof tag, out + at);
     out[at] = '\0';
@@ -152,7 +154,7 @@ kmy_err_t kmy_token_jws_open(const kmy_token_key_t *key, const char *token, size
     if (tag_len != MAC_TEXT ||
         !kmy_base64_decode(KMY_BASE64_URL, tag, tag_len, have, sizeof have, &have_len))
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token signature is not 32 bytes of base64url");
-    mac(key, token, (size_t)(dot2 - token), want);
+    kmy_token_mac(key, token, (size_t)(dot2 - token), want);
     if (CRYPTO_memcmp(want, have, MAC_BYTES) != 0)
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token signature is wrong");
     if (!kmy_base64_decode(KMY_BASE64_URL, body, (size_t)(dot2 - body), payload,

@@ -23,4 +23,10 @@ kmy_err_t kmy_token_jws_open(const kmy_token_key_t *key, const char *token, size
                              char payload[KMY_TOKEN_PAYLOAD_BYTES_MAX], size_t *payload_len,
                              kmy_errctx_t *ctx);
 
+/* HMAC-SHA256 under the key, for what else must be known as ours again (pay/signin_nonce.h).  A text that could stand before the last point of a JWT
+   must not be given: it begins with something that is not base64url. */
+#define KMY_TOKEN_MAC_BYTES 32
+void kmy_token_mac(const kmy_token_key_t *key, const void *text, size_t len,
+                   uint8_t out[KMY_TOKEN_MAC_BYTES]);
+
 #endif
