@@ -47,7 +47,7 @@ set(KMY_EXTERN_wire     PkgConfig::OPENSSL PkgConfig::SECP256K1 PkgConfig::ZLIB)
 set(KMY_EXTERN_store    PkgConfig::LMDB)
 set(KMY_EXTERN_adapters PkgConfig::WEBSOCKETS PkgConfig::OPENSSL PkgConfig::CURL)
 set(KMY_EXTERN_pay      PkgConfig::OPENSSL)
-set(KMY_EXTERN_engine   PkgConfig::URING PkgConfig::YAML PkgConfig::OPENSSL)
+set(KMY_EXTERN_engine   PkgConfig::URING PkgConfig::YAML PkgConfig::OPENSSL PkgConfig::CURL)
 
 # kmy_lib(folder deps...): every .c in the folder, linked to the folders it may include.
 function(kmy_lib name)
