@@ -23,6 +23,7 @@ typedef struct cli {
     const char *account;
     const char *usd;
     const char *secret_file;
+    const char *key;    /* of verify: file or URL; NULL: the public door's */
     const char *config; /* the daemon's configuration, for check payment; NULL: defaults */
     const char *network, *amount, *pay_to, *fee_payer, *memo,
         *resource;     /* of check payment's offer */
@@ -48,6 +49,7 @@ int cli_sources(const cli_t *cli);
 int cli_token(const cli_t *cli);
 int cli_ledger(const cli_t *cli);
 int cli_check(const cli_t *cli);
+int cli_verify(const cli_t *cli);
 
 /* One line on stderr, "kamiyo stream: ...", with nothing unprintable in it; returns CLI_FAILED or CLI_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_fail(const cli_t *cli, const char *fmt, ...);

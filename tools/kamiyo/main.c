@@ -34,6 +34,8 @@ static const struct verb {
       "credits an account and prints a token; ends a token at once (operator)" },
     { "ledger", cli_ledger, 1, 1, "ledger audit",
       "recounts the ledger under --data from its entries" },
+    { "verify", cli_verify, 1, 1, "verify FILE [--key FILE|URL]",
+      "receipts, one a line (- is standard input): genuine, and none missing?" },
     { "check", cli_check, 1, 1,
       "check json | jws --secret-file FILE | sig | pyth |\n"
       "         payment --network NETWORK [--config FILE] [--amount UNITS] [--now SECONDS]",
@@ -134,6 +136,7 @@ enum {
     O_RESOURCE,
     O_TIMEOUT,
     O_NOW,
+    O_KEY,
     O_HELP,
     O_VERSION
 };
@@ -161,6 +164,7 @@ static const struct option long_options[] = {
     { "resource", required_argument, NULL, O_RESOURCE },
     { "timeout", required_argument, NULL, O_TIMEOUT },
     { "now", required_argument, NULL, O_NOW },
+    { "key", required_argument, NULL, O_KEY },
     { "help", no_argument, NULL, O_HELP },
     { "version", no_argument, NULL, O_VERSION },
     { NULL, 0, NULL, 0 },
@@ -176,7 +180,7 @@ static bool number(const cli_t *cli, const char *option, uint64_t max, uint64_t 
     return false;
 }
 
-/* Options of `check`; false: another option, or a complaint was made (*known tells). */
+/* Options of `check` and `verify`; false: another option, or a complaint was made (*known tells). */
 static bool take_check(cli_t *cli, int option, bool *known)
 {
     const struct {
@@ -191,6 +195,7 @@ static bool take_check(cli_t *cli, int option, bool *known)
         { O_FEE_PAYER, &cli->fee_payer },
         { O_MEMO, &cli->memo },
         { O_RESOURCE, &cli->resource },
+        { O_KEY, &cli->key },
     };
     uint64_t n = 0;
     *known = true;
