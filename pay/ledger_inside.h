@@ -16,7 +16,9 @@
     X(JOURNAL, "journal")   /* id -> entry, append only */                                         \
     X(REFS, "refs")         /* payment id or idempotency key -> credit */                          \
     X(LEASES, "leases")     /* account, shard -> what is open */                                   \
-    X(REVOKED, "revoked")   /* jti -> expiry */
+    X(REVOKED, "revoked")   /* jti -> expiry */                                                    \
+    X(CHAINS, "chains")     /* account -> head of its chain of receipts */                         \
+    X(RECEIPTS, "receipts") /* account, seq -> receipt, the newest few */
 
 typedef enum {
 #define KMY_LEDGER_TABLE_ENUM(id, name) KMY_LEDGER_##id,
