@@ -64,7 +64,10 @@ typedef struct kmy_slip {
     uint32_t result;       /* kmy_slip_result_t */
     int32_t err;           /* kmy_err_t of a REFUSED: status and code of the problem */
     uint32_t paid_version; /* x402 version the payment was written in: 1 or 2 */
-    char state[12];        /* reserved, verified, submitted, settled, unknown, failed */
+    uint32_t
+        exposed; /* DEPOSIT: the authorization was submitted, or its nonce used, before this header came: a chain shows
+                    everybody what it takes to write that header, so who brings it now need not be who signed it, and gets no token */
+    char state[12]; /* reserved, verified, submitted, settled, unknown, failed */
     char reason
         [96]; /* x402's word for a refusal ("invalid_exact_evm_payload_signature"); "" if none */
     char detail[192];      /* for people */

@@ -2,6 +2,7 @@
 #include "pay/entry.h"
 
 #include "base/decimal.h"
+#include "base/money.h"
 #include "pay/network.h"
 #include "wire/base58.h"
 
@@ -170,4 +171,12 @@ bool kmy_pay_entry_price_text(kmy_pay_entry_t *entry, const char *text, size_t l
     memcpy(entry->amount_word, word, sizeof word);
     entry->amount_units = kmy_evm_word_u64(word);
     return true;
+}
+
+uint64_t kmy_pay_units(int64_t amount_nusd, int64_t min_nusd)
+{
+    KMY_ASSERT(amount_nusd > 0);
+    KMY_ASSERT(min_nusd >= 0);
+    int64_t nusd = amount_nusd > min_nusd ? amount_nusd : min_nusd;
+    return (uint64_t)(nusd / KMY_NUSD_PER_UUSDC + (nusd % KMY_NUSD_PER_UUSDC > 0));
 }

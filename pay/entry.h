@@ -79,5 +79,8 @@ kmy_err_t kmy_pay_entry_init(kmy_pay_entry_t *entry, const kmy_pay_terms_t *term
    2^64; *entry unchanged). */
 void kmy_pay_entry_price(kmy_pay_entry_t *entry, uint64_t units);
 bool kmy_pay_entry_price_text(kmy_pay_entry_t *entry, const char *text, size_t len);
+/* What amount_nusd > 0 costs in base units: rounded up (the surplus is credited), and never below min_nusd (networks[].min_payment; 0: none), which
+   is rounded up as well.  At least 1. */
+uint64_t kmy_pay_units(int64_t amount_nusd, int64_t min_nusd);
 
 #endif

@@ -88,11 +88,32 @@ static void an_amount_is_base_units_as_text_word_and_number(void **state)
     assert_false(kmy_pay_entry_price_text(&e, "18446744073709551616", 20));
 }
 
+static void a_price_becomes_whole_base_units_upward_and_no_less_than_the_least(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t amount_nusd, min_nusd;
+        uint64_t units;
+    } want[] = {
+        { 1, 0, 1 },
+        { 1000, 0, 1 },
+        { 1001, 0, 2 },
+        { 100000, 0, 100 },
+        { 100000, 100000, 100 },
+        { 100000, 100001, 101 },
+        { 100000, 1000000000, 1000000 },
+        { INT64_MAX, 0, 9223372036854776u },
+    };
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        assert_true(kmy_pay_units(want[i].amount_nusd, want[i].min_nusd) == want[i].units);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(terms_make_an_entry_or_are_refused_with_a_reason),
         cmocka_unit_test(an_amount_is_base_units_as_text_word_and_number),
+        cmocka_unit_test(a_price_becomes_whole_base_units_upward_and_no_less_than_the_least),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
