@@ -233,6 +233,15 @@ kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t 
     return KMY_COVER_WAIT;
 }
 
+void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd)
+{
+    bool taken = kmy_meter_take_query(&acc->lease, price_nusd);
+    KMY_ASSERT(taken);
+    KMY_COUNT(s->metrics, consumed_nusd_total, price_nusd);
+    kmy_account_touch(s, acc);
+    kmy_account_refill(s, acc);
+}
+
 static void pause_session(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
 {
     c->paused = true;

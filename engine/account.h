@@ -46,6 +46,9 @@ typedef enum { KMY_COVER_YES, KMY_COVER_WAIT, KMY_COVER_NO } kmy_cover_t;
 /* Can the account pay need_nusd now?  WAIT: a lease was asked for. */
 kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd);
 
+/* Takes one answer's price; the caller saw to it that the lease covers it (kmy_query_secure), in this very turn. */
+void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd);
+
 /* A tell of the keeper about an account of ours. */
 void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell);
 /* Reports what is due; `all`: everything, and gives back every lease (drain).  Returns how many accounts still hold something. */

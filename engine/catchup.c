@@ -28,7 +28,7 @@ struct kmy_catchup {
 
 void kmy_catchup_init(kmy_shard_t *s)
 {
-    s->catchup_head = s->catchup_tail = KMY_NONE;
+    s->catchup_head = s->catchup_tail = s->pages_head = s->pages_tail = KMY_NONE;
     s->chunks_free = CHUNKS_ALL;
 }
 
@@ -202,9 +202,13 @@ uint32_t kmy_catchup_turn(kmy_shard_t *s)
     uint64_t slot;
     uint32_t n = 0;
     while (n < ANSWERS_PER_TURN && kmy_queue_pop(s->history_answers, &slot)) {
+        n++;
+        if (s->chunks[slot].sub == KMY_NONE) { /* a page's (page.h): its turn is next */
+            s->pages_back |= 1u << slot;
+            continue;
+        }
         take_answer(s, &s->chunks[slot]);
         s->chunks_free |= 1u << slot;
-        n++;
     }
     return n;
 }

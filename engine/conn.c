@@ -5,6 +5,7 @@
 #include "engine/account.h"
 #include "engine/catchup.h"
 #include "engine/egress.h"
+#include "engine/page.h"
 #include "engine/input.h"
 #include "engine/session.h"
 #include "engine/shard.h"
@@ -622,6 +623,7 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     kmy_session_end(s, c);
     kmy_stream_unsubscribe_all(s, c);
     kmy_catchup_free(s, c);
+    kmy_page_forget(s, c);
     kmy_account_unwait(s, c);
     kmy_account_leave(s, c);
     kmy_throttle_session(s, c);

@@ -27,6 +27,7 @@ typedef struct work {
     uint64_t at_seq;     /* rows below it have been looked at; 0: begin by the index */
     uint64_t strange;    /* rows since the last one of this feed */
     uint64_t wanted;     /* OFFSETS: the next offset */
+    int64_t at_ns;       /* TIMES: receipt of the newest row looked at, of whatever feed */
     int64_t deadline_ns; /* when waiting for the recorder ends */
     bool waits;
 } work_t;
@@ -93,6 +94,13 @@ static bool take_time(work_t *w, const kmy_tick_t *tick)
     return tick->recv_ns < (int64_t)c->from || append(c, tick);
 }
 
+/* A row of another feed.  Rows stand in order of receipt, so beyond `to` there is nothing to look for; a clock that was set back is given a minute. */
+static bool pass_time(work_t *w, const kmy_tick_t *tick)
+{
+    w->at_ns = tick->recv_ns;
+    return tick->recv_ns / NS_PER_MINUTE <= (int64_t)w->chunk->to / NS_PER_MINUTE + 1;
+}
+
 static bool look(void *arg, uint64_t seq, const void *value, size_t bytes)
 {
     visit_t *v = arg;
@@ -107,6 +115,8 @@ static bool look(void *arg, uint64_t seq, const void *value, size_t bytes)
         more = w->chunk->kind == KMY_HISTORY_OFFSETS ? take_offset(w, &tick) : take_time(w, &tick);
     } else {
         w->strange++;
+        if (whole && w->chunk->kind == KMY_HISTORY_TIMES)
+            more = pass_time(w, &tick);
     }
     bool taken = more || (w->chunk->count > 0 && w->chunk->ticks[w->chunk->count - 1].seq == seq);
     w->at_seq =
@@ -115,6 +125,13 @@ static bool look(void *arg, uint64_t seq, const void *value, size_t bytes)
     v->rows++;
     v->stopped = v->done || v->rows == ROWS_PER_SLICE || w->strange >= ROWS_PER_SEEK;
     return !v->stopped;
+}
+
+/* The minute in which the next wanted tick may be, at the earliest. */
+static uint32_t minute_wanted(const work_t *w)
+{
+    int64_t from_ns = (int64_t)w->chunk->from;
+    return (uint32_t)((w->at_ns > from_ns ? w->at_ns : from_ns) / NS_PER_MINUTE);
 }
 
 /* Where the index says that the next wanted tick may be; KMY_NOT_FOUND: it knows of none. */
@@ -127,8 +144,7 @@ static kmy_err_t seek(kmy_history_t *h, work_t *w, kmy_errctx_t *ctx)
     if (c->kind == KMY_HISTORY_OFFSETS)
         err = kmy_snapshot_seek_offset(h->reader, w->feed_id, w->wanted, &seq, ctx);
     else
-        err = kmy_snapshot_seek(h->reader, w->feed_id, (uint32_t)(c->from / NS_PER_MINUTE), &seq,
-                                &offset, ctx);
+        err = kmy_snapshot_seek(h->reader, w->feed_id, minute_wanted(w), &seq, &offset, ctx);
     if (err == KMY_OK && seq > w->at_seq)
         w->at_seq = seq;
     return err;

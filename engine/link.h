@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/tick.h"
 #include "base/wake.h"
+#include "engine/blob.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -83,6 +84,7 @@ typedef enum {
     KMY_HISTORY_OFFSETS = 1, /* ticks of one feed by offset, in one unbroken run */
     KMY_HISTORY_SEQS,        /* ticks of a set of feeds in order of seq */
     KMY_HISTORY_TIMES,       /* ticks of one feed by time of receipt; holes are passed over */
+    KMY_HISTORY_EXPORT,      /* the newest ticks of all feeds as a file: blob */
 } kmy_history_kind_t;
 
 /* An ask to the history reader, and its answer, in one piece of memory that belongs to who holds its index: the queues pass
@@ -106,7 +108,8 @@ typedef struct kmy_history_chunk {
     uint32_t count; /* of ticks[] */
     uint64_t
         next; /* all wanted below it is in ticks[], or is not to be had; > `to`: this was all */
-    uint64_t next_seq;                       /* for `seq` of the ask that goes on */
+    uint64_t next_seq; /* for `seq` of the ask that goes on */
+    kmy_blob_t *blob;  /* EXPORT: a reference for the asker; NULL: it could not be made */
     kmy_tick_t ticks[KMY_HISTORY_TICKS_MAX]; /* mono_ns is 0: of another boot, perhaps */
 } kmy_history_chunk_t;
 

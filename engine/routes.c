@@ -2,8 +2,10 @@
 
 #include "base/clock.h"
 #include "engine/admin.h"
+#include "engine/compare_route.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/history_route.h"
 #include "engine/query.h"
 #include "engine/reply.h"
 #include "engine/sse.h"
@@ -179,6 +181,8 @@ static const struct {
     { KMY_DOOR_PUBLIC, "POST", "/v1/ingest-data", kmy_query_post },
     { KMY_DOOR_PUBLIC, "POST", "/v1/ingest-data/batch", kmy_query_batch },
     { KMY_DOOR_PUBLIC, "GET", "/v1/account", kmy_query_account },
+    { KMY_DOOR_PUBLIC, "GET", "/v1/history", kmy_history_get },
+    { KMY_DOOR_PUBLIC, "GET", "/v1/compare", kmy_compare_get },
     { KMY_DOOR_PUBLIC, "POST", "/v1/tokens/revoke", kmy_query_revoke },
     { KMY_DOOR_PUBLIC, "GET", "/v1/sources", kmy_admin_sources },
     { KMY_DOOR_PUBLIC, "GET", "/v1/stream", stream },

@@ -5,8 +5,10 @@
 #include "base/log.h"
 #include "engine/account.h"
 #include "engine/catchup.h"
+#include "engine/compare_route.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/page.h"
 #include "engine/reply.h"
 #include "engine/roster.h"
 #include "engine/routes.h"
@@ -153,6 +155,7 @@ static void free_memory(kmy_shard_t *s)
         for (int e = 0; e < KMY_ENCODINGS; e++)
             kmy_feedlog_close(&s->feeds[i].log[e]);
     }
+    kmy_compare_close(s);
     free(s->feeds);
     free(s->touched_feeds);
     kmy_strmap_fini(&s->account_names);
@@ -160,7 +163,7 @@ static void free_memory(kmy_shard_t *s)
     kmy_token_key_free(s->token_key);
 }
 
-static void prepare_feeds(kmy_shard_t *s)
+static bool prepare_feeds(kmy_shard_t *s)
 {
     for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
         const kmy_feed_t *feed = &s->catalog->feeds[i];
@@ -179,6 +182,7 @@ static void prepare_feeds(kmy_shard_t *s)
     int64_t keep_ns = s->config->limits.unpaid_grace_ns + 2 * s->config->limits.lag_ns;
     s->log_limits =
         (kmy_feedlog_limits_t){ .keep_ticks = keep, .keep_ns = keep_ns, .bytes_max = bytes };
+    return kmy_compare_open(s);
 }
 
 /* --- io_uring ------------------------------------------------------------------------------ */
@@ -520,6 +524,7 @@ static void loop(kmy_shard_t *s)
         housekeep(s);
         kmy_pace_turn(s);
         kmy_roster_turn(s);
+        kmy_page_turn(s);
         kmy_egress_flush(s);
         kmy_catchup_ask(s);
         release_dying(s);
@@ -597,11 +602,10 @@ kmy_err_t kmy_shard_start(kmy_shard_t **out, const kmy_shard_options_t *options,
         err = KMY_CONFIG;
     else if (getrandom(s->session_seed, sizeof s->session_seed, 0) !=
                  (ssize_t)sizeof s->session_seed ||
-             !take_memory(s))
+             !take_memory(s) || !prepare_feeds(s))
         err = KMY_FAIL(ctx, KMY_IO, "no memory for a shard of %lld connections",
                        (long long)s->config->limits.connections);
     if (err == KMY_OK) {
-        prepare_feeds(s);
         for (size_t i = 0; i < options->revoked_count; i++)
             kmy_stream_revoked(s, options->revoked[i].jti, options->revoked[i].expires_s);
         int rc = pthread_create(&s->thread, NULL, run, s);

@@ -120,6 +120,7 @@ typedef struct kmy_ws_in {
 } kmy_ws_in_t;
 
 typedef struct kmy_catchup kmy_catchup_t; /* catchup.c */
+typedef struct kmy_page kmy_page_t;       /* page.h */
 
 typedef struct kmy_conn {
     int fd;
@@ -191,6 +192,7 @@ typedef struct kmy_conn {
     uint64_t session[2];    /* its id; 0: none, or ended and kept in the session table */
     kmy_charges_t *charges; /* of the session it went on with; owned; NULL: of none */
     kmy_catchup_t *catchup; /* while it reads history; owned */
+    kmy_page_t *page;       /* of history, that it waits for; owned */
 } kmy_conn_t;
 
 struct kmy_sub {
@@ -253,10 +255,17 @@ typedef struct kmy_shard_account {
     uint32_t next_free;
 } kmy_shard_account_t;
 
+/* The newest of one source. */
+typedef struct kmy_source_last {
+    kmy_tick_t last; /* of any kind; offset 0: none yet */
+    kmy_tick_t last_quote;
+} kmy_source_last_t;
+
 /* What a shard keeps of one feed. */
 typedef struct kmy_shard_feed {
-    kmy_tick_t last;       /* newest of any kind; offset 0: none yet */
-    kmy_tick_t last_quote; /* newest that has bid and ask */
+    kmy_tick_t last;              /* newest of any kind; offset 0: none yet */
+    kmy_tick_t last_quote;        /* newest that has bid and ask */
+    kmy_source_last_t *of_source; /* by position in feed->sources; NULL: it has but one; owned */
     kmy_feedlog_t log[KMY_ENCODINGS];
     kmy_tick_json_t json;
     kmy_flat_t flat;
@@ -371,6 +380,10 @@ struct kmy_shard {
     kmy_slip_t *slips;   /* KMY_SLIPS */
     uint64_t slips_free; /* a bit each */
     uint64_t slips_sent; /* a bit each: with the cashier */
+    uint32_t pages_head; /* connections that wait for a page of history, in order */
+    uint32_t pages_tail;
+    uint32_t pages_busy; /* chunks that are under way for such pages */
+    uint32_t pages_back; /* of them, those whose answer is here, a bit each */
     kmy_wake_t *wake;
     kmy_token_key_t *token_key;
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/catchup.h"
+#include "engine/compare_route.h"
 #include "engine/egress.h"
 #include "engine/stream.h"
 
@@ -61,6 +62,7 @@ void kmy_subs_tick(kmy_shard_t *s, const kmy_tick_t *tick)
     f->last = *tick;
     if ((tick->has & (KMY_HAS_BID | KMY_HAS_ASK)) == (KMY_HAS_BID | KMY_HAS_ASK))
         f->last_quote = *tick;
+    kmy_compare_tick(f, feed, tick);
     for (int enc = 0; enc < KMY_ENCODINGS; enc++) {
         if (f->log[enc].bytes)
             append(s, f, enc, tick);

@@ -386,6 +386,38 @@ static void a_time_leads_to_the_ticks_received_then(void **state)
     assert_int_equal(c->next, to + 1);
 }
 
+static kmy_history_chunk_t *times(uint32_t feed, uint64_t from, uint64_t to, uint64_t seq)
+{
+    ask(0, 3,
+        (kmy_history_chunk_t){
+            .kind = KMY_HISTORY_TIMES, .feed = feed, .from = from, .to = to, .seq = seq });
+    return answer(0);
+}
+
+static void a_rare_feed_is_found_by_time_without_reading_all(void **state)
+{
+    (void)state;
+    ticks(1, 2, false);
+    for (int i = 0; i < 50; i++)
+        ticks(4096, 0, false); /* 205 s */
+    ticks(1, 2, false);
+    recorded();
+    start();
+    kmy_history_chunk_t *c = times(2, T0, T0 + 400 * KMY_NS_PER_S, 0);
+    assert_int_equal(c->count, 2);
+    assert_int_equal(c->next, c->to + 1);
+    assert_true(x.metrics.value[KMY_METRIC_history_row_total] <
+                130000); /* two minutes of 204,802 */
+    /* By a cursor as well; and what is asked for ends a minute behind its end, whether the feed ticks there or not. */
+    x.metrics.value[KMY_METRIC_history_row_total] = 0;
+    c = times(2, T0, T0 + 400 * KMY_NS_PER_S, 2);
+    assert_int_equal(c->count, 1);
+    assert_true(x.metrics.value[KMY_METRIC_history_row_total] < 130000);
+    x.metrics.value[KMY_METRIC_history_row_total] = 0;
+    assert_int_equal(times(2, T0, T0 + 5 * KMY_NS_PER_S, 0)->count, 1);
+    assert_true(x.metrics.value[KMY_METRIC_history_row_total] < 121000);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -400,6 +432,7 @@ int main(void)
         TEST(a_rare_feed_is_found_by_the_index_and_not_by_reading_all),
         TEST(a_set_of_feeds_comes_in_order_of_seq),
         TEST(a_time_leads_to_the_ticks_received_then),
+        TEST(a_rare_feed_is_found_by_time_without_reading_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""The paid routes beside the query: history page by page, sources compared, the snapshot.  See harness.py."""
+import socket
+import threading
+from decimal import Decimal
+from urllib.parse import urlencode
+
+from harness import EVERY_FEED, FEEDS, QUERY_USD, TICK_USD, Daemon, Sim, read_answer, run, until
+
+BTC, SOL = FEEDS
+_shared = {}
+
+
+def _daemon():
+    if not _shared:
+        _shared["sim"] = Sim(1000, symbols="BTCUSDT:61000.00,SOLUSDT:150.00,BTCUSD:61010.00")
+        _shared["daemon"] = Daemon(_shared["sim"], shards__count=2, stream__heartbeat="60s",
+                                   feeds_list__is=[{"name": "BTC/USD", "sources": ["pyth", "binance"]}])
+    return _shared["daemon"]
+
+
+def _funded(usd="10"):
+    d = _daemon()
+    _shared["n"] = _shared.get("n", 0) + 1
+    account = f"local:reader-{_shared['n']}"
+    return d, account, d.mint(account, usd)
+
+
+def _history(d, token, feed=BTC, **more):
+    return d.ask("GET", "/v1/history?" + urlencode({"feed": feed, **{k.rstrip("_"): v for k, v in more.items()}}), token=token)
+
+
+def _page(d, token, **more):
+    a = _history(d, token, **more)
+    assert a.status == 200, (a.status, a.body[:300])
+    return a.json
+
+
+def _price(n):
+    return max(QUERY_USD, n * TICK_USD) if n else Decimal(0)
+
+
+def _recorded(d, n):
+    """Waits until the store has n ticks."""
+    until(lambda: d.metrics()["snapshot_tick_total"] >= n)
+
+
+# --- history ------------------------------------------------------------------------------------------
+
+def pages_hold_what_the_stream_told_each_tick_once_in_order():
+    d, account, token = _funded()
+    w = d.ws(token)
+    w.subscribe(BTC, snapshot=False)
+    streamed = w.count(2000)
+    w.close()
+    charged = len(w.ticks) * TICK_USD
+    first, last = (int(streamed[i]["ts_recv"]) for i in (0, -1))
+    until(lambda: _page(d, token, from_=last, to=last)["count"] == 1)
+    charged += QUERY_USD
+    got, cursor, pages = [], None, 0
+    while True:
+        p = _page(d, token, from_=first, to=last, limit=700, **({"cursor": cursor} if cursor else {}))
+        charged += Decimal(p["charged"])
+        assert Decimal(p["charged"]) == _price(p["count"]) and p["count"] == len(p["ticks"]), (p["charged"], p["count"])
+        got += p["ticks"]
+        cursor, pages = p["cursor"], pages + 1
+        if not p["more"]:
+            break
+        assert p["count"] > 100, "a page that is not the last one is long"
+    assert got == streamed[:len(got)] and len(got) == len(streamed) and pages >= 3, (len(got), len(streamed), pages)
+    d.settled(account, charged)
+
+
+def a_limit_is_kept_and_a_short_page_costs_one_query():
+    d, account, token = _funded()
+    _recorded(d, 3000)
+    charged = Decimal(0)
+    for n, price in ((1, "0.000100000"), (99, "0.000100000"), (100, "0.000100000"), (101, "0.000101000"), (128, "0.000128000"), (129, "0.000129000"), (640, "0.000640000")):
+        p = _page(d, token, limit=n)
+        assert (p["count"], p["charged"], p["more"]) == (n, price, True), (n, p["count"], p["charged"])
+        charged += Decimal(price)
+    assert _page(d, token)["count"] == 100, "unless asked otherwise"
+    offsets = [t["offset"] for t in p["ticks"]]
+    assert offsets == list(range(offsets[0], offsets[0] + 640)), "without a hole"
+    d.settled(account, charged + QUERY_USD)
+
+
+def an_empty_page_costs_nothing_but_counts_as_an_unpaid_request():
+    with Sim() as sim, Daemon(sim, limits__requests_per_min=5, limits__requests_per_hour=1000) as d:
+        token = d.mint("local:a")
+        for _ in range(5):
+            p = _page(d, token, from_=1, to=2)
+            assert p["ticks"] == [] and p["charged"] == "0.000000000" and not p["more"] and "cursor" not in p, p
+        a = _history(d, token, from_=1, to=2)
+        assert a.status == 429 and "retry-after" in a.headers, a.body
+        _recorded(d, 100)
+        assert _page(d, token, limit=1)["count"] == 1, "what is paid for goes on"
+        d.settled("local:a", QUERY_USD)
+
+
+def who_polls_with_the_cursor_gets_what_came_since_and_nothing_twice():
+    d, account, token = _funded()
+    p = _page(d, token, limit=1)
+    offsets, cursor, charged = [t["offset"] for t in p["ticks"]], p["cursor"], Decimal(p["charged"])
+    while len(offsets) < 1500:
+        p = _page(d, token, limit=1000, cursor=cursor)
+        offsets += [t["offset"] for t in p["ticks"]]
+        cursor, charged = p.get("cursor", cursor), charged + Decimal(p["charged"])
+    assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
+    d.settled(account, charged)
+
+
+def what_makes_no_sense_is_refused_and_costs_nothing():
+    d, account, token = _funded()
+    for more in ({"limit": 0}, {"limit": 1001}, {"limit": "x"}, {"limit": ""}, {"from_": -1}, {"from_": "2026-01-01"}, {"to": 10 ** 19}, {"from_": 5, "to": 4},
+                 {"cursor": 0}, {"cursor": 10 ** 15}, {"cursor": "a:1"}):
+        a = _history(d, token, **more)
+        assert a.status == 400 and a.json["code"] == "bad_request", (more, a.status, a.body[:300])
+    for query in ("limit=5&limit=6", "limit", "from=%zz"):
+        assert d.ask("GET", f"/v1/history?feed={BTC}&{query}", token=token).status == 400, query
+    assert d.ask("GET", "/v1/history", token=token).status == 400
+    a = _history(d, token, feed="BTC/USX")
+    assert a.status == 404 and a.json["closest"] == "BTC/USD", a.body
+    a = _history(d, None)
+    assert a.status == 402 and a.json["required"] == "0.000100000", a.body
+    a = _history(d, None, limit=1000)
+    assert a.status == 402 and a.json["required"] == "0.001000000", a.body
+    assert _history(d, token + "x").status == 401
+    poor = d.mint(account + "-poor", "0.0002")
+    a = _history(d, poor, limit=1000)
+    assert a.status == 402 and (a.json["code"], a.json["required"], a.json["balance"]) == ("insufficient_balance", "0.001000000", "0.000200000"), a.body
+    assert _page(d, poor, limit=200)["balance"] == "0.000000000"
+    d.settled(account, 0)
+
+
+def many_at_once_are_served_and_who_hangs_up_pays_nothing():
+    d, account, token = _funded()
+    _recorded(d, 3000)
+    request = f"GET /v1/history?feed={BTC}&limit=500 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    socks = [d.connect() for _ in range(60)]
+    for i, s in enumerate(socks):
+        s.sendall(request * (1 + i % 2))  # some pipeline
+    served = 0
+    for i, s in enumerate(socks):
+        if i % 3 == 0:
+            continue
+        buf = b""
+        for _ in range(1 + i % 2):
+            a, buf = read_answer(s, buf)
+            assert a.status == 200 and a.json["count"] == 500, a.body
+            served += 1
+    for s in socks:
+        s.close()
+    a = until(lambda: (x := d.account(account))["consumed"] >= served * 500 * TICK_USD and x)
+    assert a["consumed"] <= 90 * 500 * TICK_USD, (served, a)
+    # who is gone before its page is there
+    other = d.mint(account + "-gone")
+    for _ in range(30):
+        s = d.connect()
+        s.sendall(request.replace(token.encode(), other.encode()))
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        s.close()
+    assert _page(d, token, limit=1)["count"] == 1, "the chunks have come back"
+
+
+def an_answer_that_is_not_read_holds_little():
+    d, _, token = _funded()
+    _recorded(d, 3000)
+    socks = [d.connect(rcvbuf=4096) for _ in range(20)]
+    before = d.rss()
+    for s in socks:
+        s.sendall(f"GET /v1/history?feed={BTC}&limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode() * 20)
+    until(lambda: d.metrics()["send_short_total"] >= len(socks))
+    assert d.rss() - before < 30 << 20, d.rss() - before
+    for s in socks:
+        s.close()
+
+
+def head_costs_what_the_page_costs_and_options_are_free():
+    d, account, token = _funded()
+    a = d.ask("HEAD", f"/v1/history?feed={BTC}&limit=3", token=token)
+    assert a.status == 200 and a.body == b"" and int(a.headers["content-length"]) > 300
+    assert d.ask("POST", "/v1/history", {}, token=token).status == 405
+    d.settled(account, QUERY_USD)
+
+
+def history_begins_before_a_restart():
+    with Sim() as sim:
+        import tempfile
+        with tempfile.TemporaryDirectory() as folder:
+            d = Daemon(sim, data=folder + "/data")
+            token = d.mint("local:a")
+            until(lambda: _page(d, token, limit=50)["count"] == 50)
+            p = _page(d, token, limit=50)
+            d.stop()
+            d = Daemon(sim, data=folder + "/data")
+            assert _page(d, token, limit=50)["ticks"] == p["ticks"]
+            d.stop()
+
+
+# --- compare ------------------------------------------------------------------------------------------
+
+def _compare(d, token, feed, **more):
+    return d.ask("GET", "/v1/compare?" + urlencode({"feed": feed, **more}), token=token)
+
+
+def every_source_of_a_feed_stands_beside_the_median():
+    d, account, token = _funded()
+    charged = Decimal(0)
+
+    def both():
+        nonlocal charged
+        a = _compare(d, token, "btc-usd")
+        assert a.status == 200, a.body
+        charged += Decimal(a.json["charged"])
+        return a.json["count"] == 2 and a.json
+    j = until(both)
+    assert j["feed"] == "BTC/USD" and Decimal(j["charged"]) == 2 * QUERY_USD and {x["source"] for x in j["sources"]} == {"pyth", "binance"}, j
+    prices = sorted(Decimal(x["price"]) for x in j["sources"])
+    median = sum(prices) / 2
+    assert Decimal(j["median"]) == median and [Decimal(j["range"][k]) for k in ("low", "high")] == prices, j
+    for rank, x in enumerate(j["sources"], 1):
+        off = (Decimal(x["price"]) - median) / median * 10000
+        assert x["rank"] == rank and abs(Decimal(x["deviation_bps"]) - off) <= Decimal("0.005") and not x["stale"], (x, off)
+    quote = next(x for x in j["sources"] if x["source"] == "binance")
+    assert j["best_bid"] == {"source": "binance", "price": quote["bid"]} and j["best_ask"] == {"source": "binance", "price": quote["ask"]}, j
+    assert "conf" in next(x for x in j["sources"] if x["source"] == "pyth")
+    j = _compare(d, token, "BTC/USD", max=1).json
+    assert j["count"] == 1 and j["charged"] == "0.000100000"
+    charged += QUERY_USD
+    j = _compare(d, token, SOL).json
+    assert j["count"] == 1 and j["sources"][0]["deviation_bps"] == "0.00" and j["median"] == j["sources"][0]["price"], j
+    charged += QUERY_USD
+    d.settled(account, charged)
+
+
+def what_cannot_be_compared_costs_nothing():
+    d, account, token = _funded()
+    for more in ({"max": 0}, {"max": 9}, {"max": "all"}):
+        assert _compare(d, token, BTC, **more).status == 400, more
+    assert _compare(d, token, "BTC/USDX").status == 404
+    a = _compare(d, None, "BTC/USD")
+    assert a.status == 402 and a.json["required"] == "0.000200000", a.body
+    assert _compare(d, None, "BTC/USD", max=1).json["required"] == "0.000100000"
+    with Daemon(feeds_list__is=[{"name": "BTC/USD", "sources": ["pyth"]}]) as quiet:
+        a = _compare(quiet, quiet.mint("local:a"), "BTC/USD")
+        assert a.status == 503 and a.json["code"] == "unavailable", a.body
+    d.settled(account, 0)
+
+
+def _end():
+    if _shared:
+        _shared["daemon"].stop()
+        _shared["daemon"].audit()
+        _shared["sim"].end()
+
+
+if __name__ == "__main__":
+    run(globals(), _end)
