@@ -570,7 +570,8 @@ static void warn_unknown_environment(const kmy_config_t *cfg)
             continue;
         memcpy(name, *e, len);
         name[len] = 0;
-        bool known = strcmp(name, cfg->pyth.token_env) == 0;
+        bool known = strcmp(name, cfg->pyth.token_env) == 0 ||
+                     strcmp(name, cfg->payments.facilitator_token_env) == 0;
         for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
             known = known || strcmp(name, others[i]) == 0;
         unsigned limit = kmy_nearest_limit(len);
@@ -654,21 +655,22 @@ void kmy_config_free(kmy_config_t *cfg)
     memset(cfg, 0, sizeof *cfg);
 }
 
-kmy_err_t kmy_config_pyth_secret(const kmy_config_t *cfg, char *out, size_t cap, kmy_errctx_t *ctx)
+static kmy_err_t read_secret(const char *section, const char *file, const char *env, char *out,
+                             size_t cap, kmy_errctx_t *ctx)
 {
     char *text = NULL;
     const char *from = NULL;
-    const char *place = cfg->pyth.token_env;
+    const char *place = env;
     size_t len = 0;
     KMY_ASSERT(cap > 0);
     out[0] = 0;
-    if (cfg->pyth.token_file[0]) {
-        place = short_name(cfg->pyth.token_file);
-        kmy_err_t err = slurp(cfg->pyth.token_file, 65536, &text, &len, ctx);
+    if (file[0]) {
+        place = short_name(file);
+        kmy_err_t err = slurp(file, 65536, &text, &len, ctx);
         if (err != KMY_OK)
             return err;
         from = text;
-    } else if (cfg->pyth.token_env[0] && (from = getenv(cfg->pyth.token_env))) {
+    } else if (env[0] && (from = getenv(env))) {
         len = strlen(from);
     }
     while (len > 0 && (from[len - 1] == '\n' || from[len - 1] == '\r'))
@@ -685,6 +687,18 @@ kmy_err_t kmy_config_pyth_secret(const kmy_config_t *cfg, char *out, size_t cap,
         free(text);
     }
     return good ? KMY_OK
-                : kmy_config_fail(ctx, place, "sources.pyth",
+                : kmy_config_fail(ctx, place, section,
                                   "the secret must be one printable word below %zu bytes", cap);
+}
+
+kmy_err_t kmy_config_pyth_secret(const kmy_config_t *cfg, char *out, size_t cap, kmy_errctx_t *ctx)
+{
+    return read_secret("sources.pyth", cfg->pyth.token_file, cfg->pyth.token_env, out, cap, ctx);
+}
+
+kmy_err_t kmy_config_facilitator_secret(const kmy_config_t *cfg, char *out, size_t cap,
+                                        kmy_errctx_t *ctx)
+{
+    return read_secret("payments.facilitator", cfg->payments.facilitator_token_file,
+                       cfg->payments.facilitator_token_env, out, cap, ctx);
 }

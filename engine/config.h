@@ -78,7 +78,8 @@ typedef struct kmy_config {
         int64_t batch_discount_percent, batch_from;
     } prices;
     struct {
-        kmy_config_text_t facilitator;
+        kmy_config_text_t facilitator, facilitator_token_env, facilitator_token_file, ca_file;
+        int64_t timeout_ns;
         kmy_config_network_t *networks;
         size_t networks_count;
     } payments;
@@ -130,5 +131,8 @@ bool kmy_config_listen_parse(const char *text, struct sockaddr_storage *out, soc
 /* The bearer for Hermes out of token_file or the variable named by token_env, into out (terminated; "" if there is none); the caller wipes it.
    KMY_CONFIG: the file cannot be read, or the secret is longer than cap - 1 or not one printable word. */
 kmy_err_t kmy_config_pyth_secret(const kmy_config_t *cfg, char *out, size_t cap, kmy_errctx_t *ctx);
+/* The same for the facilitator. */
+kmy_err_t kmy_config_facilitator_secret(const kmy_config_t *cfg, char *out, size_t cap,
+                                        kmy_errctx_t *ctx);
 
 #endif

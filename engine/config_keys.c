@@ -72,7 +72,11 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "prices.tiers[].stake", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, NULL, 0, BIG, 0, "KAMIYO staked" },
     { "prices.tiers[].discount", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, NULL, 0, 100, 0, "percent off from that stake" },
 
-    { "payments.facilitator", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(payments.facilitator), "", 0, TEXT, HTTP, "x402 facilitator; not used yet" },
+    { "payments.facilitator", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(payments.facilitator), "", 0, TEXT, HTTP, "base address of the x402 facilitator that submits payments; empty: none can be taken by header" },
+    { "payments.facilitator_token_env", KMY_KEY_TEXT, KMY_SHAPE_ENV, AT(payments.facilitator_token_env), "KAMIYO_FACILITATOR_TOKEN", 0, 128, 0, "environment variable that holds the bearer token for the facilitator, if it wants one" },
+    { "payments.facilitator_token_file", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(payments.facilitator_token_file), "", 0, TEXT, 0, "file that holds the bearer token; wins over facilitator_token_env" },
+    { "payments.ca_file", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(payments.ca_file), "", 0, TEXT, 0, "CA certificates (PEM) to trust for facilitator and chains instead of the system's; empty: the system's" },
+    { "payments.timeout", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(payments.timeout_ns), "20s", 10 * MS, MIN, 0, "a payment that is not settled by then is answered as pending; it goes on" },
     { "payments.networks[].name", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(name), NULL, 1, 32, 0, "x402 v1 network name; known: base, base-sepolia, ethereum, sepolia, polygon, arbitrum, solana, solana-devnet" },
     { "payments.networks[].chain", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(chain), "", 0, 80, 0, "CAIP-2 chain id, eip155:<number> or solana:<genesis>; empty: that of a known network" },
     { "payments.networks[].asset", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(asset), "", 0, 47, 0, "token contract or mint, of 6 decimals; empty: USDC on a known network" },
@@ -80,8 +84,8 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "payments.networks[].asset_version", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(asset_version), "", 0, 16, 0, "EIP-712 domain version of the token; empty: that of a known network" },
     { "payments.networks[].pay_to", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(pay_to), NULL, 1, 47, 0, "address that is paid; with letters of both cases its checksum must be right" },
     { "payments.networks[].fee_payer", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(fee_payer), "", 0, 47, 0, "Solana: who pays the network's fee, never the customer" },
-    { "payments.networks[].rpc", KMY_KEY_TEXT, KMY_SHAPE_URL, NET(rpc), "", 0, TEXT, HTTP, "JSON-RPC address; not used yet" },
-    { "payments.networks[].confirmations", KMY_KEY_INT, KMY_SHAPE_ANY, NET(confirmations), "1", 0, 1000, 0, "blocks until a payment counts; not used yet" },
+    { "payments.networks[].rpc", KMY_KEY_TEXT, KMY_SHAPE_URL, NET(rpc), "", 0, TEXT, HTTP, "JSON-RPC address of a node that is asked what became of payments; empty: the facilitator is believed" },
+    { "payments.networks[].confirmations", KMY_KEY_INT, KMY_SHAPE_ANY, NET(confirmations), "1", 0, 1000, 0, "blocks that a payment must stand in the chain to count, its own the first; 0 is as 1; not for Solana, where commitment confirmed counts" },
     { "payments.networks[].min_payment", KMY_KEY_MONEY, KMY_SHAPE_ANY, NET(min_payment_nusd), "0", 0, 1000 * USD, 0, "smallest payment; 0: the price, on Ethereum 1.00" },
 
     { "limits.connections", KMY_KEY_INT, KMY_SHAPE_ANY, AT(limits.connections), "20000", 1, 1000000, 0, "open connections at the public door, all shards together" },

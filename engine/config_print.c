@@ -88,6 +88,15 @@ static void print_records(FILE *out, const char *before, const char *path, const
     }
 }
 
+static void print_secret(FILE *out, const char *of, const char *file, const char *env)
+{
+    const char *secret = env[0] ? getenv(env) : NULL;
+    fprintf(out, "# secret of %s: %s\n", of,
+            file[0]               ? "from token_file (masked)"
+            : secret && secret[0] ? "from the environment (masked)"
+                                  : "none");
+}
+
 void kmy_config_print(const kmy_config_t *cfg, FILE *out)
 {
     const char *before = "";
@@ -107,11 +116,9 @@ void kmy_config_print(const kmy_config_t *cfg, FILE *out)
         fputc('\n', out);
         before = key->path;
     }
-    const char *secret = cfg->pyth.token_env[0] ? getenv(cfg->pyth.token_env) : NULL;
-    fprintf(out, "# secret of sources.pyth: %s\n",
-            cfg->pyth.token_file[0] ? "from token_file (masked)"
-            : secret && secret[0]   ? "from the environment (masked)"
-                                    : "none");
+    print_secret(out, "sources.pyth", cfg->pyth.token_file, cfg->pyth.token_env);
+    print_secret(out, "payments.facilitator", cfg->payments.facilitator_token_file,
+                 cfg->payments.facilitator_token_env);
 }
 
 static const char *type_name(const kmy_config_key_t *key)

@@ -359,7 +359,8 @@ static const char unusual[] =
     "  - { name: C/D }\n"
     "prices: { query: 1, market_query: 2.5, tick: \"0.000000001\", pass: 1000, batch_discount: 0, "
     "batch_from: 1 }\n"
-    "payments: { facilitator: \"http://f\" }\n"
+    "payments: { facilitator: \"http://f\", facilitator_token_env: F, facilitator_token_file: u, "
+    "ca_file: g, timeout: 1s }\n"
     "limits: { connections: 1, per_address: 2, unauthenticated_per_s: 3, unauthenticated_burst: 4, "
     "frame_bytes: 1001, feeds_per_connection: 5, auth_timeout: 1h, idle_timeout: 61s, "
     "head_timeout: 10ms, "
@@ -433,6 +434,23 @@ static void print_config_masks_the_secret(void **state)
     unsetenv("KAMIYO_PYTH_TOKEN");
     assert_int_equal(kmy_config_pyth_secret(&cfg, secret, sizeof secret, NULL), KMY_OK);
     assert_string_equal(secret, "");
+    kmy_config_free(&cfg);
+}
+
+static void each_upstream_has_a_secret_of_its_own(void **state)
+{
+    (void)state;
+    kmy_config_t cfg;
+    char secret[32];
+    setenv("KAMIYO_FACILITATOR_TOKEN", "f4c-word", 1);
+    assert_int_equal(kmy_config_read(&cfg, "f", "", 0, NULL), KMY_OK);
+    assert_int_equal(kmy_config_facilitator_secret(&cfg, secret, sizeof secret, NULL), KMY_OK);
+    assert_string_equal(secret, "f4c-word");
+    char *text = printed(&cfg);
+    assert_non_null(strstr(text, "# secret of payments.facilitator: from the environment"));
+    assert_null(strstr(text, "f4c-word"));
+    free(text);
+    unsetenv("KAMIYO_FACILITATOR_TOKEN");
     kmy_config_free(&cfg);
 }
 
@@ -580,6 +598,7 @@ int main(void)
         cmocka_unit_test(a_known_network_needs_only_the_address_that_is_paid),
         cmocka_unit_test(the_unusual_file_differs_from_the_default_in_every_line),
         cmocka_unit_test(print_config_masks_the_secret),
+        cmocka_unit_test(each_upstream_has_a_secret_of_its_own),
         cmocka_unit_test(the_environment_overrides_the_file),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(a_file_is_read_and_the_environment_wins),
