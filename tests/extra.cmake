@@ -156,3 +156,7 @@ if(TARGET kamiyo-load AND TARGET kamiyod)
   add_test(NAME bench_slow_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/slow --bin $<TARGET_FILE_DIR:kamiyo-load> --smoke)
   set_tests_properties(bench_slow_smoke PROPERTIES TIMEOUT 120 LABELS bench)
 endif()
+
+# Payments: the chain, the facilitator and the stock agents on their own (tests/x402, brought by tools/packages), before anything of ours is judged by them.
+add_test(NAME x402_rig COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/x402_selftest.py)
+set_tests_properties(x402_rig PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)

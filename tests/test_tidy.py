@@ -37,7 +37,7 @@ def tracked():
         names = done.stdout.decode().split("\0")
     else:
         names = [os.path.relpath(os.path.join(d, f), ROOT) for d, _, fs in os.walk(ROOT) for f in fs]
-    return sorted(n for n in names if n and not n.startswith(("build/", ".git/")) and os.path.isfile(os.path.join(ROOT, n)))
+    return sorted(n for n in names if n and not n.startswith(("build/", ".git/")) and "node_modules/" not in n and os.path.isfile(os.path.join(ROOT, n)))
 
 
 def read(name):
