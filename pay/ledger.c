@@ -23,6 +23,10 @@ kmy_err_t kmy_ledger_tables_open(MDB_txn *txn, bool create, MDB_dbi dbi[KMY_LEDG
 {
     for (int i = 0; i < KMY_LEDGER_TABLES_COUNT; i++) {
         int rc = mdb_dbi_open(txn, table_names[i], create ? MDB_CREATE : 0, &dbi[i]);
+        if (rc == MDB_NOTFOUND && i >= KMY_LEDGER_CHAINS) {
+            dbi[i] = KMY_LEDGER_NO_TABLE; /* format 1, looked at only */
+            continue;
+        }
         if (rc == MDB_NOTFOUND)
             return KMY_FAIL(ctx, KMY_CORRUPT, "table %s is missing: this is no ledger",
                             table_names[i]);
@@ -62,7 +66,7 @@ kmy_err_t kmy_ledger_totals_get(MDB_txn *txn, MDB_dbi meta, kmy_totals_t *totals
 
 kmy_err_t kmy_ledger_format_check(int64_t format, kmy_errctx_t *ctx)
 {
-    if (format == KMY_LEDGER_FORMAT)
+    if (format >= 1 && format <= KMY_LEDGER_FORMAT)
         return KMY_OK;
     return KMY_FAIL(ctx, KMY_CONFIG, "ledger has format %lld, this program knows %d: run %s one",
                     (long long)format, KMY_LEDGER_FORMAT,
@@ -87,26 +91,31 @@ static kmy_err_t own(kmy_ledger_t *l, const char *path, kmy_errctx_t *ctx)
     return KMY_FAIL_SYS(ctx, KMY_IO, "cannot lock %.150s", file);
 }
 
+static int format_put(kmy_ledger_t *l, MDB_txn *txn)
+{
+    uint8_t number[KMY_NUMBER_BYTES];
+    kmy_number_encode(KMY_LEDGER_FORMAT, number);
+    MDB_val key = { 6, (void *)"format" };
+    MDB_val value = { sizeof number, number };
+    return mdb_put(txn, l->dbi[KMY_LEDGER_META], &key, &value, 0);
+}
+
 /* A new environment has no format word, and then nothing else either. */
 static kmy_err_t format_make(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
 {
-    uint8_t number[KMY_NUMBER_BYTES];
-    uint8_t totals[KMY_TOTALS_BYTES];
+    uint8_t totals[KMY_TOTALS_BYTES_MAX];
     MDB_stat journal;
     int rc = mdb_stat(txn, l->dbi[KMY_LEDGER_JOURNAL], &journal);
     if (rc)
         return kmy_kv_fail(ctx, rc, "ledger journal");
     if (journal.ms_entries > 0)
         return KMY_FAIL(ctx, KMY_CORRUPT, "ledger has entries but no format record");
-    kmy_number_encode(KMY_LEDGER_FORMAT, number);
-    kmy_totals_encode(&(kmy_totals_t){ 0 }, totals);
-    MDB_val key = { 6, (void *)"format" };
-    MDB_val value = { sizeof number, number };
-    rc = mdb_put(txn, l->dbi[KMY_LEDGER_META], &key, &value, 0);
+    rc = format_put(l, txn);
     if (rc)
         return kmy_kv_fail(ctx, rc, "new ledger");
-    key = (MDB_val){ 6, (void *)"totals" };
-    value = (MDB_val){ sizeof totals, totals };
+    size_t totals_bytes = kmy_totals_encode(&(kmy_totals_t){ 0 }, totals);
+    MDB_val key = { 6, (void *)"totals" };
+    MDB_val value = { totals_bytes, totals };
     rc = mdb_put(txn, l->dbi[KMY_LEDGER_META], &key, &value, 0);
     return rc ? kmy_kv_fail(ctx, rc, "new ledger") : KMY_OK;
 }
@@ -125,7 +134,8 @@ static kmy_err_t count_row(kmy_totals_t *counted, MDB_val key, MDB_val value, km
     if (__builtin_add_overflow(s->credited_nusd, row.sums.credited_nusd, &s->credited_nusd) ||
         __builtin_add_overflow(s->balance_nusd, row.sums.balance_nusd, &s->balance_nusd) ||
         __builtin_add_overflow(s->leased_nusd, row.sums.leased_nusd, &s->leased_nusd) ||
-        __builtin_add_overflow(s->consumed_nusd, row.sums.consumed_nusd, &s->consumed_nusd))
+        __builtin_add_overflow(s->consumed_nusd, row.sums.consumed_nusd, &s->consumed_nusd) ||
+        __builtin_add_overflow(s->debt_nusd, row.sums.debt_nusd, &s->debt_nusd))
         return KMY_FAIL(ctx, KMY_CORRUPT, "ledger accounts add up to more than there can be");
     return KMY_OK;
 }
@@ -168,6 +178,9 @@ static kmy_err_t load(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
     }
     if (err == KMY_OK)
         err = kmy_ledger_format_check(format, ctx);
+    int rc = err == KMY_OK && format < KMY_LEDGER_FORMAT ? format_put(l, txn) : 0;
+    if (rc)
+        return kmy_kv_fail(ctx, rc, "ledger of an older format");
     if (err == KMY_OK)
         err = kmy_ledger_totals_get(txn, l->dbi[KMY_LEDGER_META], &l->totals, ctx);
     if (err == KMY_OK)

@@ -4,7 +4,8 @@
    commit.  What a caller was told to be done is on disk: every call below happens inside kmy_ledger_begin .. kmy_ledger_commit, and nobody
    answers a customer before the commit returned KMY_OK.
 
-   Per account, at every instant and after any crash:   credited = balance + leased + consumed      (asserted on each write)
+   Per account, at every instant and after any crash:   credited + debt = balance + leased + consumed      (asserted on each write; debt is 0 but for
+   a payment that a chain took back when it was spent already, and then so is the balance)
    and over all accounts the journal's debits equal its credits.  An entry moves an amount between two of: house:<kind>, balance, leased,
    consumed.  A lease is a slice of the balance handed to one shard (lease.h); what a shard reports as consumed moves leased -> consumed; what
    it gives back moves leased -> balance.  At start after a crash every open lease goes back to the balance: what shards delivered since
@@ -28,17 +29,22 @@ typedef struct kmy_account {
     uint64_t id;                      /* from 1, stable for ever */
     char name[KMY_ACCOUNT_BYTES_MAX]; /* CAIP-10, or operator-made ("local:alice"); terminated */
     int64_t credited_nusd;
-    int64_t balance_nusd; /* free: neither leased nor consumed; never negative */
+    int64_t
+        balance_nusd; /* free: neither leased nor consumed; never negative; 0 while there is a debt */
     int64_t leased_nusd;
     int64_t consumed_nusd;
     uint64_t ticks_count; /* delivered and charged, as reported by shards */
     uint64_t queries_count;
     int64_t created_ns;
+    int64_t debt_nusd; /* had, and not paid in the end: the next credits pay it first */
 } kmy_account_t;
 
 typedef struct kmy_ledger_recovery {
     uint64_t leases_count; /* open leases found and returned: an unclean stop */
     int64_t leases_nusd;
+    uint64_t
+        holds_count; /* accounts whose holds for unanswered queries were given back; a clean stop may leave some */
+    int64_t holds_nusd;
 } kmy_ledger_recovery_t;
 
 typedef struct kmy_ledger_options {
@@ -114,6 +120,7 @@ typedef struct kmy_ledger_totals {
     int64_t balance_nusd;
     int64_t leased_nusd;
     int64_t consumed_nusd;
+    int64_t debt_nusd;
 } kmy_ledger_totals_t;
 void kmy_ledger_totals(const kmy_ledger_t *l, kmy_ledger_totals_t *out);
 
@@ -136,6 +143,9 @@ typedef struct kmy_ledger_audit {
     int64_t balance_nusd;
     int64_t leased_nusd;
     int64_t consumed_nusd;
+    int64_t debt_nusd;
+    uint64_t payments_count; /* of any state */
+    int64_t paid_nusd;       /* credited by payments and transfers that still count */
     uint64_t faults_count;
     char first_fault[256]; /* empty if none */
 } kmy_ledger_audit_t;

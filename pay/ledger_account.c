@@ -24,10 +24,10 @@ kmy_err_t kmy_ledger_account_put(kmy_ledger_t *l, uint64_t id, const kmy_account
                                  kmy_errctx_t *ctx)
 {
     uint8_t key[KMY_ID_BYTES];
-    uint8_t value[KMY_ACCOUNT_ROW_BYTES];
+    uint8_t value[KMY_ACCOUNT_ROW_BYTES_MAX];
     kmy_id_encode(id, key);
-    kmy_account_row_encode(row, value); /* asserts the invariant */
-    return kmy_ledger_row_put(l, KMY_LEDGER_ACCOUNTS, key, sizeof key, value, sizeof value, ctx);
+    size_t len = kmy_account_row_encode(row, value); /* asserts the invariant */
+    return kmy_ledger_row_put(l, KMY_LEDGER_ACCOUNTS, key, sizeof key, value, len, ctx);
 }
 
 kmy_err_t kmy_ledger_account_fill(kmy_ledger_t *l, MDB_txn *txn, uint64_t id,
@@ -49,6 +49,7 @@ kmy_err_t kmy_ledger_account_fill(kmy_ledger_t *l, MDB_txn *txn, uint64_t id,
                             .balance_nusd = row->sums.balance_nusd,
                             .leased_nusd = row->sums.leased_nusd,
                             .consumed_nusd = row->sums.consumed_nusd,
+                            .debt_nusd = row->sums.debt_nusd,
                             .ticks_count = row->ticks_count,
                             .queries_count = row->queries_count,
                             .created_ns = profile.created_ns };

@@ -41,6 +41,18 @@ kmy_err_t kmy_ledger_broken(kmy_ledger_t *l, int rc, const char *what, kmy_errct
     return l->broken;
 }
 
+kmy_err_t kmy_ledger_spoil(kmy_ledger_t *l, kmy_err_t err, const kmy_errctx_t *ctx)
+{
+    if (err != KMY_OK && l->broken == KMY_OK) {
+        l->broken = err;
+        if (ctx)
+            l->why = *ctx;
+        else
+            kmy_fail(&l->why, err, __func__, 0, "a call of this batch was left half done");
+    }
+    return err;
+}
+
 kmy_err_t kmy_ledger_writable(kmy_ledger_t *l, kmy_errctx_t *ctx)
 {
     KMY_ASSERT(l->txn != NULL);
@@ -53,11 +65,11 @@ kmy_err_t kmy_ledger_commit(kmy_ledger_t *l, kmy_errctx_t *ctx)
 {
     kmy_err_t err = kmy_ledger_writable(l, ctx);
     if (err == KMY_OK && l->changed) {
-        uint8_t totals[KMY_TOTALS_BYTES];
+        uint8_t totals[KMY_TOTALS_BYTES_MAX];
         KMY_ASSERT(kmy_sums_hold(&l->totals.sums));
         KMY_ASSERT(l->totals.entries_count >= l->saved.entries_count);
-        kmy_totals_encode(&l->totals, totals);
-        err = kmy_ledger_row_put(l, KMY_LEDGER_META, "totals", 6, totals, sizeof totals, ctx);
+        size_t len = kmy_totals_encode(&l->totals, totals);
+        err = kmy_ledger_row_put(l, KMY_LEDGER_META, "totals", 6, totals, len, ctx);
     }
     if (err != KMY_OK || !l->changed) {
         kmy_ledger_abort(l);

@@ -17,8 +17,20 @@
     X(REFS, "refs")         /* payment id or idempotency key -> credit */                          \
     X(LEASES, "leases")     /* account, shard -> what is open */                                   \
     X(REVOKED, "revoked")   /* jti -> expiry */                                                    \
-    X(CHAINS, "chains")     /* account -> head of its chain of receipts */                         \
-    X(RECEIPTS, "receipts") /* account, seq -> receipt, the newest few */
+    /* from here on: since format 2 */                                                             \
+    X(CHAINS, "chains")           /* account -> head of its chain of receipts */                   \
+    X(RECEIPTS, "receipts")       /* account, seq -> receipt, the newest few */                    \
+    X(PAYMENTS, "payments")       /* id -> how it stands */                                        \
+    X(PROMISES, "promises")       /* id -> what was promised, never changed */                     \
+    X(PRESENTED, "presented")     /* id -> JSON, while it is open */                               \
+    X(OPEN, "open")               /* id of an open payment -> its birth */                         \
+    X(OPEN_PAYERS, "open_payers") /* payer, id -> the same */                                      \
+    X(CLIENT_IDS, "client_ids")   /* payer, client's id -> id */                                   \
+    X(CLAIMS, "claims")           /* chain|tx|log -> the credit it caused */                       \
+    X(ADDRESSES, "addresses")     /* eip155:0x... -> account */                                    \
+    X(HOLDS, "holds")             /* account, id -> price of a query that waits for its answer */  \
+    X(ANSWERS, "answers")         /* id -> expiry, body */                                         \
+    X(NONCES, "nonces")           /* sign-in nonce -> expiry */
 
 typedef enum {
 #define KMY_LEDGER_TABLE_ENUM(id, name) KMY_LEDGER_##id,
@@ -27,10 +39,17 @@ typedef enum {
         KMY_LEDGER_TABLES_COUNT
 } kmy_ledger_table_t;
 
+#define KMY_LEDGER_NO_TABLE ((MDB_dbi)-1) /* format 1, opened to be read only: no such table */
+
 /* LMDB limits a key to 511 bytes; ours are far below. */
 _Static_assert(KMY_ACCOUNT_BYTES_MAX <= 511 && KMY_LEDGER_REF_BYTES_MAX <= 511 &&
-                   KMY_JTI_BYTES_MAX <= 511,
+                   KMY_JTI_BYTES_MAX <= 511 && KMY_LEDGER_NONCE_BYTES_MAX <= 511,
                "keys fit LMDB");
+
+typedef struct kmy_ledger_sweep {
+    uint8_t key[KMY_LEDGER_NONCE_BYTES_MAX];
+    size_t key_bytes; /* 0: at the start */
+} kmy_ledger_sweep_t;
 
 struct kmy_ledger {
     kmy_kv_t kv;
@@ -42,6 +61,9 @@ struct kmy_ledger {
     kmy_totals_t totals; /* with this batch */
     kmy_totals_t saved;  /* as on disk */
     kmy_errctx_t why;    /* of broken */
+    /* Where the last sweep of these tables ended (ledger_nonce.c): a hint, of no consequence if it is wrong. */
+    kmy_ledger_sweep_t swept_answers;
+    kmy_ledger_sweep_t swept_nonces;
 };
 
 /* Opens the tables inside txn; create: makes the missing ones. */
@@ -62,6 +84,9 @@ kmy_err_t kmy_ledger_writable(kmy_ledger_t *l, kmy_errctx_t *ctx);
 
 /* A write failed with LMDB's rc: nothing of this batch may be committed.  Answers KMY_IO with what happened and what to do. */
 kmy_err_t kmy_ledger_broken(kmy_ledger_t *l, int rc, const char *what, kmy_errctx_t *ctx);
+
+/* A call failed for another reason after it wrote something: the same.  KMY_OK passes through. */
+kmy_err_t kmy_ledger_spoil(kmy_ledger_t *l, kmy_err_t err, const kmy_errctx_t *ctx);
 
 /* One row.  *value is borrowed until the next write.  KMY_NOT_FOUND without text. */
 kmy_err_t kmy_ledger_row_get(kmy_ledger_t *l, MDB_txn *txn, kmy_ledger_table_t table,
@@ -86,11 +111,19 @@ kmy_err_t kmy_ledger_account_fill(kmy_ledger_t *l, MDB_txn *txn, uint64_t id,
    That the money is there was checked before: if not, it is our bug. */
 kmy_err_t kmy_ledger_move(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_entry_t *e,
                           kmy_errctx_t *ctx);
+/* KMY_OVERFLOW: so much more would not fit. */
+kmy_err_t kmy_ledger_room(const kmy_ledger_t *l, int64_t amount_nusd, kmy_errctx_t *ctx);
+/* What is free pays the debt, as far as it goes; belongs behind each move into the balance.  The caller puts *row. */
+kmy_err_t kmy_ledger_repay(kmy_ledger_t *l, kmy_account_row_t *row, uint64_t account_id,
+                           int64_t now_ns, kmy_errctx_t *ctx);
 /* What a shard holds; 0 if nothing.  put with 0 removes the row. */
 kmy_err_t kmy_ledger_lease_get(kmy_ledger_t *l, MDB_txn *txn, uint64_t account_id, uint32_t shard,
                                int64_t *open_nusd, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_lease_put(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
                                int64_t open_nusd, kmy_errctx_t *ctx);
+
+/* The lease that covers all holds of an account was given back: none of them is in force any more. */
+kmy_err_t kmy_ledger_holds_forget(kmy_ledger_t *l, uint64_t account_id, kmy_errctx_t *ctx);
 
 /* Gives all open leases back, in commits of its own; any number of crashes in between does no harm. */
 kmy_err_t kmy_ledger_recover(kmy_ledger_t *l, kmy_ledger_recovery_t *recovery, kmy_errctx_t *ctx);

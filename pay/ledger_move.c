@@ -24,6 +24,18 @@ kmy_err_t kmy_ledger_move(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_ent
     return kmy_ledger_row_put(l, KMY_LEDGER_JOURNAL, key, sizeof key, value, len, ctx);
 }
 
+kmy_err_t kmy_ledger_repay(kmy_ledger_t *l, kmy_account_row_t *row, uint64_t account_id,
+                           int64_t now_ns, kmy_errctx_t *ctx)
+{
+    const kmy_sums_t *s = &row->sums;
+    kmy_entry_t e = { .kind = KMY_ENTRY_REPAY,
+                      .account_id = account_id,
+                      .time_ns = now_ns,
+                      .amount_nusd =
+                          s->debt_nusd < s->balance_nusd ? s->debt_nusd : s->balance_nusd };
+    return e.amount_nusd > 0 ? kmy_ledger_move(l, row, &e, ctx) : KMY_OK;
+}
+
 kmy_err_t kmy_ledger_lease_get(kmy_ledger_t *l, MDB_txn *txn, uint64_t account_id, uint32_t shard,
                                int64_t *open_nusd, kmy_errctx_t *ctx)
 {
@@ -104,15 +116,26 @@ static kmy_err_t ref_put(kmy_ledger_t *l, const kmy_entry_t *e, kmy_errctx_t *ct
     return kmy_ledger_row_put(l, KMY_LEDGER_REFS, e->ref, e->ref_bytes, value, len, ctx);
 }
 
+kmy_err_t kmy_ledger_room(const kmy_ledger_t *l, int64_t amount_nusd, kmy_errctx_t *ctx)
+{
+    const kmy_sums_t *s = &l->totals.sums; /* at least the account's, so one check covers both */
+    int64_t sum;
+    if (__builtin_add_overflow(s->credited_nusd + s->debt_nusd, amount_nusd, &sum))
+        return KMY_FAIL(ctx, KMY_OVERFLOW, "the ledger cannot hold that much money");
+    return KMY_OK;
+}
+
 static kmy_err_t credit_apply(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_entry_t *e,
                               kmy_errctx_t *ctx)
 {
-    int64_t sum; /* the total is at least the account's, so one check covers both */
-    if (__builtin_add_overflow(l->totals.sums.credited_nusd, e->amount_nusd, &sum))
-        return KMY_FAIL(ctx, KMY_OVERFLOW, "the ledger cannot hold that much money");
-    kmy_err_t err = kmy_ledger_move(l, row, e, ctx);
+    kmy_err_t err = kmy_ledger_room(l, e->amount_nusd, ctx);
+    if (err != KMY_OK)
+        return err;
+    err = kmy_ledger_move(l, row, e, ctx);
     if (err == KMY_OK)
         err = ref_put(l, e, ctx);
+    if (err == KMY_OK)
+        err = kmy_ledger_repay(l, row, e->account_id, e->time_ns, ctx);
     if (err == KMY_OK)
         err = kmy_ledger_account_put(l, e->account_id, row, ctx);
     return err;
@@ -206,6 +229,8 @@ static kmy_err_t settle_moves(kmy_ledger_t *l, const kmy_ledger_report_t *r, int
                            .time_ns = now_ns,
                            .amount_nusd = r->returned_nusd };
         err = kmy_ledger_move(l, row, &e, ctx);
+        if (err == KMY_OK)
+            err = kmy_ledger_repay(l, row, r->account_id, now_ns, ctx);
     }
     return err;
 }

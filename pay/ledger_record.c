@@ -2,45 +2,22 @@
 #include "pay/ledger_record.h"
 
 #include "base/err.h"
+#include "pay/ledger_bytes.h"
 
-#include <endian.h>
 #include <string.h>
-
-enum { RECORD_VERSION = 1 }; /* first byte of each value */
-
-static void put64(uint8_t *at, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(at, &v, sizeof v);
-}
-static void put32(uint8_t *at, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(at, &v, sizeof v);
-}
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t v;
-    memcpy(&v, at, sizeof v);
-    return le64toh(v);
-}
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t v;
-    memcpy(&v, at, sizeof v);
-    return le32toh(v);
-}
 
 bool kmy_sums_hold(const kmy_sums_t *s)
 {
     int64_t sum;
+    int64_t from;
     return s->credited_nusd >= 0 && s->balance_nusd >= 0 && s->leased_nusd >= 0 &&
-           s->consumed_nusd >= 0 &&
+           s->consumed_nusd >= 0 && s->debt_nusd >= 0 &&
            !__builtin_add_overflow(s->balance_nusd, s->leased_nusd, &sum) &&
-           !__builtin_add_overflow(sum, s->consumed_nusd, &sum) && sum == s->credited_nusd;
+           !__builtin_add_overflow(sum, s->consumed_nusd, &sum) &&
+           !__builtin_add_overflow(s->credited_nusd, s->debt_nusd, &from) && sum == from;
 }
 
-/* The house's side is counted from the other end: what left it is what was credited. */
+/* The house's side is counted from the other end: what left it is what was credited.  So is debt: what left it is what was given without being paid. */
 static bool side_add(kmy_sums_t *s, kmy_side_t side, int64_t delta)
 {
     int64_t *at = NULL;
@@ -57,6 +34,10 @@ static bool side_add(kmy_sums_t *s, kmy_side_t side, int64_t delta)
         break;
     case KMY_SIDE_CONSUMED:
         at = &s->consumed_nusd;
+        break;
+    case KMY_SIDE_DEBT:
+        at = &s->debt_nusd;
+        delta = -delta;
         break;
     }
     KMY_ASSERT(at != NULL);
@@ -87,6 +68,9 @@ static const struct {
     [KMY_ENTRY_CONSUME] = { KMY_SIDE_LEASED, KMY_SIDE_CONSUMED },
     [KMY_ENTRY_RETURN] = { KMY_SIDE_LEASED, KMY_SIDE_BALANCE },
     [KMY_ENTRY_RECOVER] = { KMY_SIDE_LEASED, KMY_SIDE_BALANCE },
+    [KMY_ENTRY_REVERSE] = { KMY_SIDE_BALANCE, KMY_SIDE_HOUSE },
+    [KMY_ENTRY_DEBT] = { KMY_SIDE_DEBT, KMY_SIDE_HOUSE },
+    [KMY_ENTRY_REPAY] = { KMY_SIDE_BALANCE, KMY_SIDE_DEBT },
 };
 
 kmy_side_t kmy_entry_from(kmy_entry_kind_t kind)
@@ -100,9 +84,14 @@ kmy_side_t kmy_entry_to(kmy_entry_kind_t kind)
     return moves[kind].to;
 }
 
+bool kmy_entry_has_ref(kmy_entry_kind_t kind)
+{
+    return kind == KMY_ENTRY_CREDIT || kind == KMY_ENTRY_REVERSE || kind == KMY_ENTRY_DEBT;
+}
+
 /*  0 version   1 kind   2 from   3 to   4 shard (2)   6 mode   7 zero   8 account   16 time   24 amount
    CONSUME:   32 feed (4)   36 price book (4)   40 ticks   48 queries
-   CREDIT:    32 length of word   33 length of ref   34 word, ref
+   CREDIT, REVERSE, DEBT:   32 length of word   33 length of ref   34 word, ref
    from and to follow from kind and are written all the same: a reader in another language needs no table, and the audit has one more
    thing that must agree. */
 size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
@@ -110,24 +99,24 @@ size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
     KMY_ASSERT(e->amount_nusd >= 0);
     KMY_ASSERT(e->account_id > 0);
     memset(out, 0, KMY_ENTRY_HEAD_BYTES);
-    out[0] = RECORD_VERSION;
+    out[0] = KMY_RECORD_VERSION;
     out[1] = (uint8_t)e->kind;
     out[2] = (uint8_t)kmy_entry_from(e->kind);
     out[3] = (uint8_t)kmy_entry_to(e->kind);
     out[4] = (uint8_t)(e->shard & 0xff);
     out[5] = (uint8_t)(e->shard >> 8);
     out[6] = e->mode;
-    put64(out + 8, e->account_id);
-    put64(out + 16, (uint64_t)e->time_ns);
-    put64(out + 24, (uint64_t)e->amount_nusd);
+    kmy_put64(out + 8, e->account_id);
+    kmy_put64(out + 16, (uint64_t)e->time_ns);
+    kmy_put64(out + 24, (uint64_t)e->amount_nusd);
     if (e->kind == KMY_ENTRY_CONSUME) {
-        put32(out + 32, e->feed_id);
-        put32(out + 36, e->price_book);
-        put64(out + 40, e->ticks_count);
-        put64(out + 48, e->queries_count);
+        kmy_put32(out + 32, e->feed_id);
+        kmy_put32(out + 36, e->price_book);
+        kmy_put64(out + 40, e->ticks_count);
+        kmy_put64(out + 48, e->queries_count);
         return KMY_ENTRY_CONSUME_BYTES;
     }
-    if (e->kind != KMY_ENTRY_CREDIT)
+    if (!kmy_entry_has_ref(e->kind))
         return KMY_ENTRY_HEAD_BYTES;
     KMY_ASSERT(e->word_bytes >= 1 && e->word_bytes <= KMY_LEDGER_KIND_BYTES_MAX);
     KMY_ASSERT(e->ref_bytes >= 1 && e->ref_bytes <= KMY_LEDGER_REF_BYTES_MAX);
@@ -138,7 +127,7 @@ size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
     return (size_t)34 + e->word_bytes + e->ref_bytes;
 }
 
-static bool credit_tail_decode(const uint8_t *in, size_t len, kmy_entry_t *e)
+static bool ref_tail_decode(const uint8_t *in, size_t len, kmy_entry_t *e)
 {
     if (len < 34)
         return false;
@@ -156,92 +145,106 @@ static bool credit_tail_decode(const uint8_t *in, size_t len, kmy_entry_t *e)
 bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
 {
     const uint8_t *in = bytes;
-    if (len < KMY_ENTRY_HEAD_BYTES || in[0] != RECORD_VERSION || in[7] != 0)
+    if (len < KMY_ENTRY_HEAD_BYTES || in[0] != KMY_RECORD_VERSION || in[7] != 0)
         return false;
     if (in[1] < KMY_ENTRY_CREDIT || in[1] >= KMY_ENTRY_KINDS_END)
         return false;
     *e = (kmy_entry_t){ .kind = (kmy_entry_kind_t)in[1],
                         .mode = in[6],
                         .shard = (uint16_t)(in[4] | in[5] << 8),
-                        .account_id = get64(in + 8),
-                        .time_ns = (int64_t)get64(in + 16),
-                        .amount_nusd = (int64_t)get64(in + 24) };
+                        .account_id = kmy_get64(in + 8),
+                        .time_ns = (int64_t)kmy_get64(in + 16),
+                        .amount_nusd = (int64_t)kmy_get64(in + 24) };
     if (in[2] != moves[e->kind].from || in[3] != moves[e->kind].to)
         return false;
     if (e->amount_nusd < 0 || e->account_id == 0)
         return false;
-    if (e->kind == KMY_ENTRY_CREDIT)
-        return credit_tail_decode(in, len, e);
+    if (kmy_entry_has_ref(e->kind))
+        return ref_tail_decode(in, len, e);
     if (e->kind != KMY_ENTRY_CONSUME)
         return len == KMY_ENTRY_HEAD_BYTES;
     if (len != KMY_ENTRY_CONSUME_BYTES)
         return false;
-    e->feed_id = get32(in + 32);
-    e->price_book = get32(in + 36);
-    e->ticks_count = get64(in + 40);
-    e->queries_count = get64(in + 48);
+    e->feed_id = kmy_get32(in + 32);
+    e->price_book = kmy_get32(in + 36);
+    e->ticks_count = kmy_get64(in + 40);
+    e->queries_count = kmy_get64(in + 48);
     return true;
 }
 
-/* Version and zeros: eight bytes at the head of each value but the entry's. */
-static void head_put(uint8_t *out)
-{
-    memset(out, 0, 8);
-    out[0] = RECORD_VERSION;
-}
-static bool head_ok(const uint8_t *in, size_t len, size_t want)
-{
-    return len == want && in[0] == RECORD_VERSION;
-}
+/* Byte 0 of an account and of the totals: 2 has a debt behind its numbers.  Written only where there is one, since hardly any has. */
+enum { VERSION_DEBT = 2 };
 
 static void sums_put(uint8_t *out, const kmy_sums_t *s)
 {
-    put64(out, (uint64_t)s->credited_nusd);
-    put64(out + 8, (uint64_t)s->balance_nusd);
-    put64(out + 16, (uint64_t)s->leased_nusd);
-    put64(out + 24, (uint64_t)s->consumed_nusd);
+    kmy_put64(out, (uint64_t)s->credited_nusd);
+    kmy_put64(out + 8, (uint64_t)s->balance_nusd);
+    kmy_put64(out + 16, (uint64_t)s->leased_nusd);
+    kmy_put64(out + 24, (uint64_t)s->consumed_nusd);
 }
-static void sums_get(const uint8_t *in, kmy_sums_t *s)
+/* Behind the `bytes` of version 1; the length of it all. */
+static size_t debt_put(uint8_t *out, int64_t debt_nusd, size_t bytes)
 {
-    s->credited_nusd = (int64_t)get64(in);
-    s->balance_nusd = (int64_t)get64(in + 8);
-    s->leased_nusd = (int64_t)get64(in + 16);
-    s->consumed_nusd = (int64_t)get64(in + 24);
+    if (debt_nusd == 0)
+        return bytes;
+    out[0] = VERSION_DEBT;
+    kmy_put64(out + bytes, (uint64_t)debt_nusd);
+    return bytes + 8;
+}
+static bool debt_get(const uint8_t *in, size_t len, size_t bytes, int64_t *debt_nusd)
+{
+    *debt_nusd = 0;
+    if (kmy_head_ok(in, len, bytes))
+        return true;
+    if (len != bytes + 8 || in[0] != VERSION_DEBT)
+        return false;
+    *debt_nusd = (int64_t)kmy_get64(in + bytes);
+    return *debt_nusd > 0;
 }
 
-void kmy_account_row_encode(const kmy_account_row_t *r, uint8_t out[KMY_ACCOUNT_ROW_BYTES])
+static void sums_get(const uint8_t *in, kmy_sums_t *s)
+{
+    s->credited_nusd = (int64_t)kmy_get64(in);
+    s->balance_nusd = (int64_t)kmy_get64(in + 8);
+    s->leased_nusd = (int64_t)kmy_get64(in + 16);
+    s->consumed_nusd = (int64_t)kmy_get64(in + 24);
+}
+
+size_t kmy_account_row_encode(const kmy_account_row_t *r, uint8_t out[KMY_ACCOUNT_ROW_BYTES_MAX])
 {
     KMY_ASSERT(kmy_sums_hold(&r->sums));
-    head_put(out);
+    KMY_ASSERT(r->sums.debt_nusd == 0 || r->sums.balance_nusd == 0); /* what is free pays it */
+    kmy_head_put(out);
     sums_put(out + 8, &r->sums);
-    put64(out + 40, r->ticks_count);
-    put64(out + 48, r->queries_count);
+    kmy_put64(out + 40, r->ticks_count);
+    kmy_put64(out + 48, r->queries_count);
+    return debt_put(out, r->sums.debt_nusd, KMY_ACCOUNT_ROW_BYTES);
 }
 bool kmy_account_row_decode(const void *bytes, size_t len, kmy_account_row_t *r)
 {
     const uint8_t *in = bytes;
-    if (!head_ok(in, len, KMY_ACCOUNT_ROW_BYTES))
+    if (!debt_get(in, len, KMY_ACCOUNT_ROW_BYTES, &r->sums.debt_nusd))
         return false;
     sums_get(in + 8, &r->sums);
-    r->ticks_count = get64(in + 40);
-    r->queries_count = get64(in + 48);
-    return kmy_sums_hold(&r->sums);
+    r->ticks_count = kmy_get64(in + 40);
+    r->queries_count = kmy_get64(in + 48);
+    return kmy_sums_hold(&r->sums) && (r->sums.debt_nusd == 0 || r->sums.balance_nusd == 0);
 }
 
 size_t kmy_profile_encode(const kmy_profile_t *p, uint8_t out[KMY_PROFILE_BYTES_MAX])
 {
     KMY_ASSERT(p->name_bytes >= 1 && p->name_bytes < KMY_ACCOUNT_BYTES_MAX);
-    head_put(out);
-    put64(out + 8, (uint64_t)p->created_ns);
+    kmy_head_put(out);
+    kmy_put64(out + 8, (uint64_t)p->created_ns);
     memcpy(out + 16, p->name, p->name_bytes);
     return 16 + p->name_bytes;
 }
 bool kmy_profile_decode(const void *bytes, size_t len, kmy_profile_t *p)
 {
     const uint8_t *in = bytes;
-    if (len < 17 || len >= 16 + KMY_ACCOUNT_BYTES_MAX || !head_ok(in, len, len))
+    if (len < 17 || len >= 16 + KMY_ACCOUNT_BYTES_MAX || !kmy_head_ok(in, len, len))
         return false;
-    p->created_ns = (int64_t)get64(in + 8);
+    p->created_ns = (int64_t)kmy_get64(in + 8);
     p->name = (const char *)in + 16;
     p->name_bytes = len - 16;
     return true;
@@ -251,23 +254,23 @@ size_t kmy_ref_encode(const kmy_ref_t *r, uint8_t out[KMY_REF_BYTES_MAX])
 {
     KMY_ASSERT(r->amount_nusd > 0);
     KMY_ASSERT(r->word_bytes >= 1 && r->word_bytes <= KMY_LEDGER_KIND_BYTES_MAX);
-    head_put(out);
+    kmy_head_put(out);
     out[1] = r->state;
-    put64(out + 8, r->account_id);
-    put64(out + 16, (uint64_t)r->amount_nusd);
-    put64(out + 24, r->entry_id);
+    kmy_put64(out + 8, r->account_id);
+    kmy_put64(out + 16, (uint64_t)r->amount_nusd);
+    kmy_put64(out + 24, r->entry_id);
     memcpy(out + 32, r->word, r->word_bytes);
     return (size_t)32 + r->word_bytes;
 }
 bool kmy_ref_decode(const void *bytes, size_t len, kmy_ref_t *r)
 {
     const uint8_t *in = bytes;
-    if (len < 33 || len > KMY_REF_BYTES_MAX || !head_ok(in, len, len))
+    if (len < 33 || len > KMY_REF_BYTES_MAX || !kmy_head_ok(in, len, len))
         return false;
     r->state = in[1];
-    r->account_id = get64(in + 8);
-    r->amount_nusd = (int64_t)get64(in + 16);
-    r->entry_id = get64(in + 24);
+    r->account_id = kmy_get64(in + 8);
+    r->amount_nusd = (int64_t)kmy_get64(in + 16);
+    r->entry_id = kmy_get64(in + 24);
     r->word = (const char *)in + 32;
     r->word_bytes = (uint8_t)(len - 32);
     return r->amount_nusd > 0;
@@ -275,15 +278,15 @@ bool kmy_ref_decode(const void *bytes, size_t len, kmy_ref_t *r)
 
 void kmy_number_encode(int64_t number, uint8_t out[KMY_NUMBER_BYTES])
 {
-    head_put(out);
-    put64(out + 8, (uint64_t)number);
+    kmy_head_put(out);
+    kmy_put64(out + 8, (uint64_t)number);
 }
 bool kmy_number_decode(const void *bytes, size_t len, int64_t *number)
 {
     const uint8_t *in = bytes;
-    if (!head_ok(in, len, KMY_NUMBER_BYTES))
+    if (!kmy_head_ok(in, len, KMY_NUMBER_BYTES))
         return false;
-    *number = (int64_t)get64(in + 8);
+    *number = (int64_t)kmy_get64(in + 8);
     return true;
 }
 
@@ -303,22 +306,23 @@ bool kmy_lease_key_decode(const void *bytes, size_t len, uint64_t *account_id, u
     return kmy_id_decode(bytes, KMY_ID_BYTES, account_id);
 }
 
-void kmy_totals_encode(const kmy_totals_t *t, uint8_t out[KMY_TOTALS_BYTES])
+size_t kmy_totals_encode(const kmy_totals_t *t, uint8_t out[KMY_TOTALS_BYTES_MAX])
 {
     KMY_ASSERT(kmy_sums_hold(&t->sums));
-    head_put(out);
+    kmy_head_put(out);
     sums_put(out + 8, &t->sums);
-    put64(out + 40, t->accounts_count);
-    put64(out + 48, t->entries_count);
+    kmy_put64(out + 40, t->accounts_count);
+    kmy_put64(out + 48, t->entries_count);
+    return debt_put(out, t->sums.debt_nusd, KMY_TOTALS_BYTES);
 }
 bool kmy_totals_decode(const void *bytes, size_t len, kmy_totals_t *t)
 {
     const uint8_t *in = bytes;
-    if (!head_ok(in, len, KMY_TOTALS_BYTES))
+    if (!debt_get(in, len, KMY_TOTALS_BYTES, &t->sums.debt_nusd))
         return false;
     sums_get(in + 8, &t->sums);
-    t->accounts_count = get64(in + 40);
-    t->entries_count = get64(in + 48);
+    t->accounts_count = kmy_get64(in + 40);
+    t->entries_count = kmy_get64(in + 48);
     return kmy_sums_hold(&t->sums);
 }
 

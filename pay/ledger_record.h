@@ -13,25 +13,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KMY_LEDGER_FORMAT         1   /* of the whole environment; newer ones are refused at open */
-#define KMY_LEDGER_REF_BYTES_MAX  128 /* payment id or idempotency key, without terminator */
-#define KMY_LEDGER_KIND_BYTES_MAX 15  /* "grant", "x402": without terminator */
+#define KMY_LEDGER_FORMAT                                                                          \
+    2 /* of the whole environment; newer ones are refused at open, 1 becomes 2 there: it had no payments and no debt */
+#define KMY_LEDGER_REF_BYTES_MAX   128 /* payment id or idempotency key, without terminator */
+#define KMY_LEDGER_NONCE_BYTES_MAX 192 /* of a sign-in, with its terminator */
+#define KMY_LEDGER_KIND_BYTES_MAX  15  /* "grant", "x402": without terminator */
 
-/* The four places money can be in.  house: outside; credited counts what came out of it. */
+/* The places money can be in.  house: outside; credited counts what came out of it.  debt: given although it was not paid in the end. */
 typedef enum {
     KMY_SIDE_HOUSE = 1,
     KMY_SIDE_BALANCE,
     KMY_SIDE_LEASED,
     KMY_SIDE_CONSUMED,
+    KMY_SIDE_DEBT,
 } kmy_side_t;
 
 /* What of money an account has; the same sums over all accounts stand in the totals.
-   Holds always: all >= 0 and credited = balance + leased + consumed. */
+   Holds always: all >= 0 and credited + debt = balance + leased + consumed.  An account in debt has no balance. */
 typedef struct kmy_sums {
     int64_t credited_nusd;
     int64_t balance_nusd;
     int64_t leased_nusd;
     int64_t consumed_nusd;
+    int64_t debt_nusd;
 } kmy_sums_t;
 
 bool kmy_sums_hold(const kmy_sums_t *s);
@@ -45,6 +49,9 @@ typedef enum {
     KMY_ENTRY_CONSUME, /* leased   -> consumed   with feed and counts; the amount may be 0 (free ticks) */
     KMY_ENTRY_RETURN,  /* leased   -> balance    by a shard */
     KMY_ENTRY_RECOVER, /* leased   -> balance    after an unclean stop */
+    KMY_ENTRY_REVERSE, /* balance  -> house      with word and ref of the credit that a chain took back */
+    KMY_ENTRY_DEBT,  /* debt     -> house      the same, for what was not free any more */
+    KMY_ENTRY_REPAY, /* balance  -> debt       whatever comes in pays it first */
     KMY_ENTRY_KINDS_END
 } kmy_entry_kind_t;
 
@@ -60,7 +67,7 @@ typedef struct kmy_entry {
     uint32_t price_book; /* 0; room for the price book's version */
     uint64_t ticks_count;
     uint64_t queries_count;
-    /* CREDIT only; borrowed, not terminated */
+    /* CREDIT, REVERSE, DEBT only; borrowed, not terminated */
     const char *word; /* its kind: "grant" */
     const char *ref;
     uint8_t word_bytes;
@@ -74,6 +81,7 @@ typedef struct kmy_entry {
 
 kmy_side_t kmy_entry_from(kmy_entry_kind_t kind);
 kmy_side_t kmy_entry_to(kmy_entry_kind_t kind);
+bool kmy_entry_has_ref(kmy_entry_kind_t kind);
 size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX]);
 bool kmy_entry_decode(const void *bytes, size_t len,
                       kmy_entry_t *e); /* texts borrowed from bytes */
@@ -85,8 +93,9 @@ typedef struct kmy_account_row {
     uint64_t ticks_count;
     uint64_t queries_count;
 } kmy_account_row_t;
-#define KMY_ACCOUNT_ROW_BYTES 56
-void kmy_account_row_encode(const kmy_account_row_t *r, uint8_t out[KMY_ACCOUNT_ROW_BYTES]);
+#define KMY_ACCOUNT_ROW_BYTES     56 /* 8 more where there is a debt */
+#define KMY_ACCOUNT_ROW_BYTES_MAX (KMY_ACCOUNT_ROW_BYTES + 8)
+size_t kmy_account_row_encode(const kmy_account_row_t *r, uint8_t out[KMY_ACCOUNT_ROW_BYTES_MAX]);
 bool kmy_account_row_decode(const void *bytes, size_t len, kmy_account_row_t *r);
 
 /* -- profiles: u64 id -> name and birth.   names: name -> u64 id -- */
@@ -112,6 +121,9 @@ typedef struct kmy_ref {
 size_t kmy_ref_encode(const kmy_ref_t *r, uint8_t out[KMY_REF_BYTES_MAX]);
 bool kmy_ref_decode(const void *bytes, size_t len, kmy_ref_t *r);
 
+/* The cashier holds the price of a query that was paid for and is not answered yet: a lease to nobody's shard, which recovery gives back. */
+#define KMY_LEDGER_HOLD_SHARD UINT16_MAX
+
 /* -- leases: u64 account, u32 shard -> what is open (> 0; an empty lease has no row).   revoked: jti -> expiry.  One shape. -- */
 #define KMY_NUMBER_BYTES 16
 void kmy_number_encode(int64_t number, uint8_t out[KMY_NUMBER_BYTES]);
@@ -126,8 +138,9 @@ typedef struct kmy_totals {
     uint64_t accounts_count; /* ids 1..accounts_count are taken */
     uint64_t entries_count;  /* entries 1..entries_count are written */
 } kmy_totals_t;
-#define KMY_TOTALS_BYTES 56
-void kmy_totals_encode(const kmy_totals_t *t, uint8_t out[KMY_TOTALS_BYTES]);
+#define KMY_TOTALS_BYTES     56 /* 8 more where there is a debt */
+#define KMY_TOTALS_BYTES_MAX (KMY_TOTALS_BYTES + 8)
+size_t kmy_totals_encode(const kmy_totals_t *t, uint8_t out[KMY_TOTALS_BYTES_MAX]);
 bool kmy_totals_decode(const void *bytes, size_t len, kmy_totals_t *t);
 
 /* Big-endian u64, the key of journal, accounts and profiles. */

@@ -26,8 +26,8 @@ static kmy_err_t first_lease(kmy_ledger_t *l, uint64_t *account_id, uint32_t *sh
     if (rc)
         return kmy_kv_fail(ctx, rc, "ledger leases");
     if (!kmy_lease_key_decode(key.mv_data, key.mv_size, account_id, shard) ||
-        *shard >= KMY_SHARDS_MAX || !kmy_number_decode(value.mv_data, value.mv_size, open) ||
-        *open <= 0)
+        (*shard >= KMY_SHARDS_MAX && *shard != KMY_LEDGER_HOLD_SHARD) ||
+        !kmy_number_decode(value.mv_data, value.mv_size, open) || *open <= 0)
         return KMY_FAIL(ctx, KMY_CORRUPT, "a lease record is damaged: run `kamiyo ledger audit`");
     return KMY_OK;
 }
@@ -49,10 +49,17 @@ static kmy_err_t return_first(kmy_ledger_t *l, int64_t now_ns, kmy_ledger_recove
     if (err == KMY_OK)
         err = kmy_ledger_move(l, &row, &e, ctx);
     if (err == KMY_OK)
+        err = kmy_ledger_repay(l, &row, e.account_id, now_ns, ctx);
+    if (err == KMY_OK)
         err = kmy_ledger_lease_put(l, e.account_id, shard, 0, ctx);
+    if (err == KMY_OK && shard == KMY_LEDGER_HOLD_SHARD)
+        err = kmy_ledger_holds_forget(l, e.account_id, ctx);
     if (err == KMY_OK)
         err = kmy_ledger_account_put(l, e.account_id, &row, ctx);
-    if (err == KMY_OK) {
+    if (err == KMY_OK && shard == KMY_LEDGER_HOLD_SHARD) {
+        recovery->holds_count++;
+        recovery->holds_nusd += e.amount_nusd;
+    } else if (err == KMY_OK) {
         recovery->leases_count++;
         recovery->leases_nusd += e.amount_nusd;
     }

@@ -10,5 +10,6 @@ void kmy_ledger_totals(const kmy_ledger_t *l, kmy_ledger_totals_t *out)
         .balance_nusd = l->totals.sums.balance_nusd,
         .leased_nusd = l->totals.sums.leased_nusd,
         .consumed_nusd = l->totals.sums.consumed_nusd,
+        .debt_nusd = l->totals.sums.debt_nusd,
     };
 }

@@ -92,7 +92,7 @@ static inline void rig_assert_clean(rig_t *r)
     if (audit.faults_count)
         print_error("audit: %s\n", audit.first_fault);
     assert_int_equal(audit.faults_count, 0);
-    assert_int_equal(audit.credited_nusd,
+    assert_int_equal(audit.credited_nusd + audit.debt_nusd,
                      audit.balance_nusd + audit.leased_nusd + audit.consumed_nusd);
 }
 

@@ -91,7 +91,7 @@ static void plant(const char *path, const damage_t *d)
     MDB_val value;
     uint8_t bytes[256];
     assert_int_equal(mdb_env_create(&env), 0);
-    assert_int_equal(mdb_env_set_maxdbs(env, 16), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 32), 0);
     assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
     assert_int_equal(mdb_dbi_open(txn, d->table, 0, &dbi), 0);
@@ -169,18 +169,68 @@ static void what_does_not_add_up_is_not_opened_for_business(void **state)
 
 static void a_newer_format_is_left_alone(void **state)
 {
-    static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" }; /* 1 + 256 */
+    static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" }; /* 2 + 256 */
     rig_t r;
     kmy_ledger_audit_t audit;
     (void)state;
     make_ledger(&r);
     plant(r.path, &newer);
     assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CONFIG);
-    assert_non_null(strstr(r.ctx.detail, "format 257"));
+    assert_non_null(strstr(r.ctx.detail, "format 258"));
     assert_int_equal(kmy_ledger_audit_path(r.path, &audit, &r.ctx), KMY_CONFIG);
     plant(r.path, &newer); /* and back */
     rig_open(&r);
     assert_int_equal(r.recovery.leases_count, 2);
+    rig_remove(&r);
+}
+
+/* As a program wrote it that knew no payments: without their tables. */
+static void make_format_1(const char *path)
+{
+    static const char *const tables[] = { "chains",     "receipts",  "payments", "promises",
+                                          "presented",  "open",      "claims",   "open_payers",
+                                          "client_ids", "addresses", "holds",    "answers",
+                                          "nonces" };
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 32), 0);
+    assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        assert_int_equal(mdb_dbi_open(txn, tables[i], 0, &dbi), 0);
+        assert_int_equal(mdb_drop(txn, dbi, 1), 0);
+    }
+    uint8_t one[16] = { 1, 0, 0, 0, 0, 0, 0, 0, 1 };
+    MDB_val key = { 6, (void *)"format" };
+    MDB_val value = { sizeof one, one };
+    assert_int_equal(mdb_dbi_open(txn, "meta", 0, &dbi), 0);
+    assert_int_equal(mdb_put(txn, dbi, &key, &value, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void a_ledger_of_format_1_is_read_as_it_is_and_opened_as_format_2(void **state)
+{
+    rig_t r;
+    (void)state;
+    make_ledger(&r);
+    make_format_1(r.path);
+    kmy_ledger_audit_t before = rig_audit(&r);
+    assert_int_equal(before.faults_count, 0);
+    assert_int_equal(before.credited_nusd, 15 * USD);
+    assert_int_equal(before.payments_count, 0);
+    rig_open(&r);
+    rig_assert_clean(&r);
+    rig_begin(&r);
+    assert_int_equal(kmy_ledger_revoke(r.ledger, "x", NOW, &r.ctx), KMY_OK);
+    rig_commit(&r);
+    rig_close(&r);
+    static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" };
+    plant(r.path, &newer);
+    assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CONFIG);
+    assert_non_null(strstr(r.ctx.detail, "format 258"));
     rig_remove(&r);
 }
 
@@ -208,6 +258,7 @@ int main(void)
         cmocka_unit_test(an_honest_ledger_has_no_faults_and_its_sums_are_told),
         cmocka_unit_test(what_does_not_add_up_is_not_opened_for_business),
         cmocka_unit_test(a_newer_format_is_left_alone),
+        cmocka_unit_test(a_ledger_of_format_1_is_read_as_it_is_and_opened_as_format_2),
         cmocka_unit_test(an_empty_environment_is_no_ledger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,7 @@ static op_t random_op(kmy_ledger_t *l, model_t *m, uint64_t *rng)
         op.ref = m->refs_count;
         op.amount = 1 + (int64_t)(rig_random(rng) % (uint64_t)USD);
         snprintf(ref, sizeof ref, "pay-%d", op.ref);
-        OR_EXIT(kmy_ledger_credit(l, id, "x402", ref, op.amount, NOW, NULL, NULL) == KMY_OK, 2);
+        OR_EXIT(kmy_ledger_credit(l, id, "grant", ref, op.amount, NOW, NULL, NULL) == KMY_OK, 2);
     } else if (pick == 1 || open == 0) {
         op.what = OP_LEASE;
         OR_EXIT(kmy_ledger_lease(l, id, (uint32_t)op.shard,
@@ -194,7 +194,7 @@ static void assert_known(rig_t *r, const model_t *m, uint64_t seed)
     for (int i = 0; i < m->refs_count; i++) {
         snprintf(ref, sizeof ref, "pay-%d", i);
         kmy_err_t err =
-            kmy_ledger_credit(r->ledger, 1, "x402", ref, INT64_C(1) << 40, NOW, NULL, &r->ctx);
+            kmy_ledger_credit(r->ledger, 1, "grant", ref, INT64_C(1) << 40, NOW, NULL, &r->ctx);
         if (err != KMY_CONFLICT)
             fail_msg("seed %llu: payment %s is forgotten", (unsigned long long)seed, ref);
     }

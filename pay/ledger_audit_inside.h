@@ -1,0 +1,63 @@
+/* dollar 4/7   in: pay/ledger_audit   out: the two files of the audit, and nobody else */
+#ifndef KMY_PAY_LEDGER_AUDIT_INSIDE_H
+#define KMY_PAY_LEDGER_AUDIT_INSIDE_H
+
+#include "pay/ledger_inside.h"
+
+/* What one shard should hold of one account. */
+typedef struct kmy_held {
+    uint32_t shard;
+    int64_t open_nusd;
+} kmy_held_t;
+
+/* One account as the journal tells it. */
+typedef struct kmy_tally {
+    kmy_account_row_t row;
+    kmy_held_t *held; /* owned */
+    uint32_t held_count;
+    uint32_t held_cap;
+    int64_t holds_nusd; /* what its payments' holds add up to */
+} kmy_tally_t;
+
+typedef struct kmy_audit {
+    MDB_txn *txn;
+    const MDB_dbi *dbi;
+    kmy_ledger_audit_t *out;
+    kmy_totals_t totals;  /* as recorded */
+    kmy_tally_t *tallies; /* [account id - 1] */
+    uint64_t tallies_count;
+    kmy_sums_t sums; /* of the journal, over all accounts */
+    uint64_t credits_count;
+    uint64_t leases_count; /* that should be open */
+    /* ledger_audit_payment.c: what the journal says of payments, and what their records say. */
+    int64_t journal_paid_nusd;
+    uint64_t journal_payments_count;  /* credits of payments, also of those that were taken back */
+    uint64_t journal_transfers_count; /* of plain transfers */
+    int64_t paid_nusd;
+    uint64_t open_count;
+    uint64_t settled_count;
+    uint64_t reversals_count;
+    uint64_t clients_count;
+    uint64_t payment_claims_count;
+    uint64_t transfer_claims_count;
+} kmy_audit_t;
+
+#define ULL(x) ((unsigned long long)(x))
+
+/* Counts it; the first one's text is kept. */
+__attribute__((format(printf, 2, 3))) void kmy_audit_fault(kmy_audit_t *a, const char *fmt, ...);
+/* Calls visit for each row of a table, in key order; a table that is not there has none. */
+typedef kmy_err_t kmy_audit_visit_t(kmy_audit_t *a, MDB_val key, MDB_val value, kmy_errctx_t *ctx);
+kmy_err_t kmy_audit_each(kmy_audit_t *a, kmy_ledger_table_t table, kmy_audit_visit_t *visit,
+                         kmy_errctx_t *ctx);
+uint64_t kmy_audit_count(const kmy_audit_t *a, kmy_ledger_table_t table);
+bool kmy_audit_find(const kmy_audit_t *a, kmy_ledger_table_t table, const void *key,
+                    size_t key_bytes, MDB_val *value);
+void kmy_audit_check_count(kmy_audit_t *a, const char *what, uint64_t have, uint64_t want);
+
+/* What one entry says of payments; each entry is shown to it once. */
+void kmy_audit_paid(kmy_audit_t *a, const kmy_entry_t *e);
+/* Their records, once all entries were shown. */
+kmy_err_t kmy_audit_payments(kmy_audit_t *a, kmy_errctx_t *ctx);
+
+#endif
