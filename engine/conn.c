@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "engine/account.h"
 #include "engine/catchup.h"
+#include "engine/body.h"
 #include "engine/egress.h"
 #include "engine/page.h"
 #include "engine/input.h"
@@ -244,7 +245,7 @@ static bool keep_input(kmy_conn_t *c, const uint8_t *data, size_t len, size_t ma
 /* A client that pipelines requests and does not read the answers is not asked for more; one that reads them gets them now, not after all its input. */
 static bool reads_input(kmy_shard_t *s, kmy_conn_t *c)
 {
-    if (c->parked || c->close_after)
+    if (c->parked || c->close_after || c->body)
         return false;
     if (c->state == KMY_CONN_HTTP && kmy_out_count(c) >= KMY_PIPELINE_BYTES_MAX)
         kmy_egress_now(s, c);
@@ -606,6 +607,8 @@ void kmy_conn_sse_end(kmy_shard_t *s, kmy_conn_t *c)
 
 void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
 {
+    if (kmy_body_more(s, c))
+        return;
     c->pipelined = 0;
     if (c->state == KMY_CONN_LINGER) {
         end_writing(s, c);
@@ -624,6 +627,7 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     kmy_stream_unsubscribe_all(s, c);
     kmy_catchup_free(s, c);
     kmy_page_forget(s, c);
+    kmy_body_forget(c);
     kmy_account_unwait(s, c);
     kmy_account_leave(s, c);
     kmy_throttle_session(s, c);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/history_export.h"
 #include "wire/flat.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@ struct kmy_history {
     const kmy_catalog_t *catalog;
     kmy_topology_t *topology;
     kmy_metrics_t *metrics;
+    kmy_history_export_t export;
     work_t *work; /* shards_count x KMY_HISTORY_CHUNKS: all that can be asked at once */
     uint32_t work_count;
     int64_t complained_ns;
@@ -164,6 +166,11 @@ static slice_t at_the_end(work_t *w, bool recorded, int64_t now_ns)
 static slice_t slice(kmy_history_t *h, work_t *w, int64_t now_ns, kmy_errctx_t *ctx)
 {
     kmy_history_chunk_t *c = w->chunk;
+    if (c->kind == KMY_HISTORY_EXPORT) {
+        c->blob = kmy_history_export(&h->export, now_ns);
+        c->next = c->to + 1;
+        return SLICE_DONE;
+    }
     /* Read before the rows: what was recorded by now, they show. */
     bool recorded =
         atomic_load_explicit(&h->topology->recorded.seq, memory_order_acquire) >= c->recorded_seq;
@@ -217,11 +224,14 @@ static void begin(kmy_history_t *h, uint32_t shard, uint64_t slot)
     KMY_ASSERT(h->work_count < h->topology->shards_count * KMY_HISTORY_CHUNKS);
     c->count = 0;
     c->next = c->from;
+    c->blob = NULL;
     h->work[h->work_count++] = (work_t){
         .chunk = c,
         .slot = slot,
         .shard = shard,
-        .feed_id = c->kind == KMY_HISTORY_SEQS ? 0 : h->catalog->feeds[c->feed].id,
+        .feed_id = c->kind == KMY_HISTORY_OFFSETS || c->kind == KMY_HISTORY_TIMES
+                       ? h->catalog->feeds[c->feed].id
+                       : 0,
         .at_seq = c->kind == KMY_HISTORY_SEQS ? c->from : c->seq,
         .wanted = c->from,
         .deadline_ns = kmy_mono_ns() + KMY_HISTORY_PATIENCE_NS,
@@ -337,6 +347,10 @@ kmy_err_t kmy_history_start(kmy_history_t **out, kmy_snapshot_t *store,
         h->topology = topology;
         h->metrics = metrics;
         h->work = work;
+        h->export = (kmy_history_export_t){ .reader = h->reader,
+                                            .catalog = catalog,
+                                            .epoch = kmy_snapshot_epoch(store),
+                                            .live = &topology->blobs_live };
         atomic_init(&h->stop, false);
         int rc = pthread_create(&h->thread, NULL, run, h);
         if (rc != 0) {
@@ -359,6 +373,7 @@ void kmy_history_stop(kmy_history_t *h)
     atomic_store(&h->stop, true);
     kmy_wake_signal(&h->topology->history_wake);
     pthread_join(h->thread, NULL);
+    kmy_blob_unref(h->export.newest);
     kmy_snapshot_reader_close(h->reader);
     free(h->work);
     free(h);

@@ -213,6 +213,11 @@ static void put_value(const kmy_shard_t *s, kmy_buf_t *b, const kmy_feed_t *feed
                 t->mono_ns < s->o.start_mono_ns || t->mono_ns > s->now_ns ? "true" : "false");
 }
 
+void kmy_query_put(const kmy_shard_t *s, kmy_buf_t *b, const kmy_feed_t *feed)
+{
+    put_value(s, b, feed);
+}
+
 static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, ask_t *a)
 {
     if (a->err == KMY_OK && !kmy_http_header(req, "authorization")) {

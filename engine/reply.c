@@ -9,18 +9,18 @@
 /* Browsers may read everything: there are no cookies, a token is sent on purpose (docs/protocol.md). */
 static const char cors[] = "Access-Control-Allow-Origin: *\r\n"
                            "Access-Control-Expose-Headers: PAYMENT-REQUIRED, PAYMENT-RESPONSE, "
-                           "X-PAYMENT-RESPONSE, Retry-After, RateLimit, RateLimit-Policy\r\n";
+                           "X-PAYMENT-RESPONSE, Retry-After, RateLimit, RateLimit-Policy, "
+                           "Kamiyo-Count, Kamiyo-Charged, Kamiyo-Balance\r\n";
 
-void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
-               const char *type, const char *extra, const kmy_buf_t *body)
+bool kmy_reply_head(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
+                    const char *type, const char *extra, size_t body_bytes)
 {
-    KMY_ASSERT(!body->overflow);
     char head[2048];
     kmy_buf_t b = kmy_buf(head, sizeof head);
     bool keep = req && req->keep_alive && !c->peer_ended;
     kmy_buf_fmt(&b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, kmy_http_reason(status), s->date);
     if (status != 204)
-        kmy_buf_fmt(&b, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body->len);
+        kmy_buf_fmt(&b, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body_bytes);
     kmy_buf_str(&b, "Cache-Control: no-store\r\n");
     if (c->door == KMY_DOOR_PUBLIC)
         kmy_buf_bytes(&b, cors, sizeof cors - 1);
@@ -38,9 +38,15 @@ void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int
     if (status >= 400)
         KMY_COUNT(s->metrics, http_error_total, 1);
     c->close_after = !keep;
-    if (!kmy_egress_bytes(s, c, b.data, b.len))
-        return;
-    if (body->len > 0 && status != 204 && !(req && kmy_view_is(req->method, "HEAD")))
+    return kmy_egress_bytes(s, c, b.data, b.len) && body_bytes > 0 && status != 204 &&
+           !(req && kmy_view_is(req->method, "HEAD"));
+}
+
+void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
+               const char *type, const char *extra, const kmy_buf_t *body)
+{
+    KMY_ASSERT(!body->overflow);
+    if (kmy_reply_head(s, c, req, status, type, extra, body->len))
         kmy_egress_bytes(s, c, body->data, body->len);
 }
 

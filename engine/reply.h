@@ -13,6 +13,9 @@ static inline kmy_buf_t kmy_reply_body(kmy_shard_t *s)
 /* req may be NULL (nothing could be parsed): the connection then closes.  extra: further header lines, each with its CRLF, or "". */
 void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
                const char *type, const char *extra, const kmy_buf_t *body);
+/* The head alone.  true: body_bytes of body are to follow; false: none are (HEAD, 204), or the connection was shut down. */
+bool kmy_reply_head(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
+                    const char *type, const char *extra, size_t body_bytes);
 void kmy_reply_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                     const kmy_buf_t *body);
 /* The head of a stream of server-sent events, whose body the caller goes on with and which ends the connection; after HEAD the connection

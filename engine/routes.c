@@ -8,6 +8,7 @@
 #include "engine/history_route.h"
 #include "engine/query.h"
 #include "engine/reply.h"
+#include "engine/snapshot_route.h"
 #include "engine/sse.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
@@ -183,6 +184,7 @@ static const struct {
     { KMY_DOOR_PUBLIC, "GET", "/v1/account", kmy_query_account },
     { KMY_DOOR_PUBLIC, "GET", "/v1/history", kmy_history_get },
     { KMY_DOOR_PUBLIC, "GET", "/v1/compare", kmy_compare_get },
+    { KMY_DOOR_PUBLIC, "GET", "/v1/snapshot", kmy_snapshot_get },
     { KMY_DOOR_PUBLIC, "POST", "/v1/tokens/revoke", kmy_query_revoke },
     { KMY_DOOR_PUBLIC, "GET", "/v1/sources", kmy_admin_sources },
     { KMY_DOOR_PUBLIC, "GET", "/v1/stream", stream },

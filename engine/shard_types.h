@@ -121,6 +121,7 @@ typedef struct kmy_ws_in {
 
 typedef struct kmy_catchup kmy_catchup_t; /* catchup.c */
 typedef struct kmy_page kmy_page_t;       /* page.h */
+typedef struct kmy_body kmy_body_t;       /* body.h */
 
 typedef struct kmy_conn {
     int fd;
@@ -193,6 +194,7 @@ typedef struct kmy_conn {
     kmy_charges_t *charges; /* of the session it went on with; owned; NULL: of none */
     kmy_catchup_t *catchup; /* while it reads history; owned */
     kmy_page_t *page;       /* of history, that it waits for; owned */
+    kmy_body_t *body;       /* the rest of an answer that goes out in pieces; owned */
 } kmy_conn_t;
 
 struct kmy_sub {

@@ -26,6 +26,7 @@ typedef struct kmy_topology {
     kmy_queue_t *cashier_shard[KMY_SHARDS_MAX]; /* and back: answers */
     kmy_slip_t *slips[KMY_SHARDS_MAX]; /* KMY_SLIPS of each shard; touched pages only, too */
     kmy_recorded_t recorded;
+    _Atomic uint32_t blobs_live; /* snapshots that somebody still sends (engine/blob.h) */
     kmy_wake_t shard_wake[KMY_SHARDS_MAX];
     kmy_wake_t keeper_wake;
     kmy_wake_t history_wake;

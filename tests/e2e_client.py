@@ -98,6 +98,18 @@ class Verbs(unittest.TestCase):
         self.assertEqual((done.returncode, answer["charged"]), (1, "0.000200000"))
         self.assertEqual(["data" in item for item in answer["results"]], [True, False, True])
 
+    def test_history_and_comparison_cost_what_they_say(self):
+        token = self.mint("local:history", "1")
+        done = self.kamiyo("history", "btcusdt", "--count", "1200", "--seconds", "3600", "--json", token=token)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([row["offset"] for row in rows], list(range(rows[0]["offset"], rows[0]["offset"] + len(rows))), done.stderr)
+        done = self.kamiyo("history", "BTC/USDT@binance", "--count", "3", token=token)
+        self.assertIn("3 ticks, charged 0.000100000 USD", done.stdout, done.stderr)
+        answer = json.loads(self.kamiyo("compare", "sol-usd", "--json", token=token).stdout)
+        self.assertEqual((answer["count"], answer["charged"]), (1, "0.000100000"))
+        self.assertIn("median", self.kamiyo("compare", "SOL/USD", token=token).stdout)
+        self.assertEqual(self.kamiyo("history", "NO/NO", token=token).returncode, 1)
+
     def test_what_was_received_was_charged(self):
         token = self.mint("local:stream", "1")
         done, last = self.stream(token, "BTC/USDT@binance", "solana-price", "--seconds", "2")

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """The paid routes beside the query: history page by page, sources compared, the snapshot.  See harness.py."""
+import json
+import os
 import socket
-import threading
+import struct
+import subprocess
+import tempfile
 from decimal import Decimal
 from urllib.parse import urlencode
 
-from harness import EVERY_FEED, FEEDS, QUERY_USD, TICK_USD, Daemon, Sim, read_answer, run, until
+from harness import EVERY_FEED, FEEDS, KAMIYO, QUERY_USD, TICK_USD, Daemon, Sim, read_answer, run, until
 
 BTC, SOL = FEEDS
 _shared = {}
@@ -186,7 +190,6 @@ def head_costs_what_the_page_costs_and_options_are_free():
 
 def history_begins_before_a_restart():
     with Sim() as sim:
-        import tempfile
         with tempfile.TemporaryDirectory() as folder:
             d = Daemon(sim, data=folder + "/data")
             token = d.mint("local:a")
@@ -246,6 +249,132 @@ def what_cannot_be_compared_costs_nothing():
         a = _compare(quiet, quiet.mint("local:a"), "BTC/USD")
         assert a.status == 503 and a.json["code"] == "unavailable", a.body
     d.settled(account, 0)
+
+
+# --- snapshot -----------------------------------------------------------------------------------------
+
+FLAT, LMDB = "application/vnd.kamiyo.flatbuffers", "application/vnd.lmdb"
+
+
+def _snapshot(d, token, accept=None, method="GET"):
+    return d.ask(method, "/v1/snapshot", token=token, headers={"Accept": accept} if accept else {})
+
+
+def all_feeds_come_at_once_at_the_price_of_a_batch():
+    d, account, token = _funded()
+    queries = [{"feed_type": f} for f in sorted(EVERY_FEED)]
+    for accept in (None, "application/json", "text/html, */*"):
+        a = _snapshot(d, token, accept)
+        assert a.status == 200 and a.headers["content-type"] == "application/json", a.body[:300]
+        j = a.json
+        assert {f["feed"] for f in j["feeds"]} == EVERY_FEED and j["count"] == 4 and j["charged"] == "0.000400000", j
+    batch = d.ask("POST", "/v1/ingest-data/batch", queries, token=token).json
+    shapes = {r["feed"]: set(r) - {"charged"} for r in batch["results"]}
+    assert {f["feed"]: set(f) for f in j["feeds"]} == shapes, "each as a query tells it"
+    d.settled(account, 16 * QUERY_USD)
+
+
+def flatbuffers_are_the_frames_of_the_stream():
+    d, account, token = _funded()
+    a = _snapshot(d, token, "text/plain;q=0.1, " + FLAT)
+    assert a.headers["content-type"] == FLAT and a.headers["kamiyo-count"] == "4" and a.headers["kamiyo-charged"] == "0.000400000", a.headers
+    frames, at = [], 0
+    while at < len(a.body):
+        n = struct.unpack_from("<I", a.body, at)[0]
+        frames.append(a.body[at:at + 4 + n])
+        assert (4 + n) % 8 == 0 and frames[-1][8:12] == b"KMYT", frames[-1][:16]
+        at += 4 + n
+    assert at == len(a.body) and sum(f.encode() in x for f in EVERY_FEED for x in frames if x.count(f.encode() + b"\0")) == 4, len(frames)
+    d.settled(account, 4 * QUERY_USD)
+
+
+def lmdb_is_an_environment_that_other_bindings_open():
+    try:
+        import lmdb
+    except ImportError:
+        return print("     (python3-lmdb is not installed: left out)")
+    d, account, token = _funded()
+    a = until(lambda: (a := _snapshot(d, token, LMDB)) and a.headers.get("kamiyo-count") == "4" and a, text="all four are recorded")
+    charged = 4 * QUERY_USD
+    assert a.status == 200 and a.headers["content-type"] == LMDB and a.headers["kamiyo-charged"] == "0.000400000", a.headers
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/snapshot.mdb"
+        with open(path, "wb") as f:
+            f.write(a.body)
+        env = lmdb.open(path, subdir=False, readonly=True, lock=False, max_dbs=8)
+        last, feeds, meta = (env.open_db(name, create=False) for name in (b"last", b"feeds", b"meta"))
+        with env.begin() as txn:
+            ids = {bytes(v): bytes(k).decode() for k, v in txn.cursor(db=feeds)}
+            assert set(ids.values()) == EVERY_FEED, ids
+            rows = [(struct.unpack(">IBB", bytes(k)), bytes(v)) for k, v in txn.cursor(db=last)]
+            assert txn.get(b"epoch", db=meta).decode() == d.feeds()[BTC]["epoch"]
+        env.close()
+        assert {i for (i, _, _), _ in rows} == {struct.unpack(">I", i)[0] for i in ids} and all(v[4:8] == b"KMYT" for _, v in rows), rows[:2]
+        assert sorted({(s, k) for (i, s, k), _ in rows if ids[struct.pack(">I", i)] == "BTC/USD"}) == [(1, 3), (2, 1), (2, 2)], "by source and kind"
+        os.mkdir(folder + "/copy")  # and a folder of it is a store to our own tools
+        os.rename(path, folder + "/copy/data.mdb")
+    d.settled(account, charged)
+
+
+def a_snapshot_is_sent_in_pieces_as_it_is_read_and_a_request_behind_it_waits():
+    d, account, token = _funded()
+    s = d.connect(rcvbuf=4096)
+    ask = f"GET /v1/snapshot HTTP/1.1\r\nHost: x\r\nAccept: {LMDB}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    s.sendall(ask * 3 + b"GET /v1/feeds HTTP/1.1\r\nHost: x\r\n\r\n")
+    buf, sizes = b"", []
+    for _ in range(3):
+        a, buf = read_answer(s, buf)
+        assert a.status == 200 and a.body[16:20] == b"\xde\xc0\xef\xbe", a.body[:40]  # LMDB's magic, in its first meta page
+        sizes.append(len(a.body))
+    a, buf = read_answer(s, buf)
+    assert a.status == 200 and "feeds" in a.json and sizes[0] % 4096 == 0
+    s.close()
+    d.settled(account, 12 * QUERY_USD)
+    for _ in range(40):  # who goes in the middle leaves nothing behind
+        s = d.connect(rcvbuf=4096)
+        s.sendall(ask)
+        s.recv(100)
+        s.close()
+    assert _snapshot(d, token, LMDB).status == 200
+
+
+def a_snapshot_that_cannot_be_paid_or_given_costs_nothing():
+    d, account, token = _funded()
+    a = _snapshot(d, None)
+    assert a.status == 402 and a.json["required"] == "0.000400000", a.body
+    for accept in (None, FLAT, LMDB):
+        a = _snapshot(d, d.mint(account + "-poor", "0"), accept)
+        assert a.status == 402 and a.json["code"] == "insufficient_balance", (accept, a.body)
+    with Daemon() as empty:
+        for accept in (None, FLAT, LMDB):
+            assert _snapshot(empty, empty.mint("local:a"), accept).status == 503
+    a = _snapshot(d, token, LMDB, "HEAD")
+    assert a.status == 200 and int(a.headers["content-length"]) > 4096 and a.body == b""
+    d.settled(account, 4 * QUERY_USD)
+
+
+def many_feeds_get_the_discount_of_a_batch_and_their_file_comes_whole():
+    symbols = [f"S{i:03}USDT" for i in range(300)]
+    with Sim(5, symbols=",".join(f"{s}:100.00" for s in symbols)) as sim, \
+            Daemon(sim, wait=False, sources__binance={"url": sim.at["binance"] + "/stream", "symbols": symbols}) as d:
+        token = d.mint("local:a")
+        n = until(lambda: (f := d.feeds().values()) and all(x["offset"] > 0 for x in f) and len(f))
+        j = _snapshot(d, token).json
+        price = n * QUERY_USD * 8 / 10
+        assert n == 302 and j["count"] == n and Decimal(j["charged"]) == price, (n, j["count"], j["charged"])
+        until(lambda: _snapshot(d, token, LMDB, "HEAD").headers["kamiyo-count"] == "302")
+        s = d.connect(rcvbuf=4096)
+        s.sendall(f"GET /v1/snapshot HTTP/1.1\r\nHost: x\r\nAccept: {LMDB}\r\nAuthorization: Bearer {token}\r\n\r\n".encode() * 2)
+        a, buf = read_answer(s)
+        b, _ = read_answer(s, buf)
+        assert len(a.body) > 2 * 65536 and len(b.body) == len(a.body), len(a.body)
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(folder + "/snapshot")
+            with open(folder + "/snapshot/data.mdb", "wb") as f:
+                f.write(a.body)
+            r = subprocess.run([KAMIYO, "snapshot", "--data", folder, "--json"], capture_output=True, text=True)
+            rows = [json.loads(line)["feed"] for line in r.stdout.splitlines()]
+            assert r.returncode == 0 and len(set(rows)) == 302, (r.stderr, len(rows))
 
 
 def _end():

@@ -42,6 +42,8 @@ int cli_feeds(const cli_t *cli);
 int cli_get(const cli_t *cli);
 int cli_batch(const cli_t *cli);
 int cli_stream(const cli_t *cli);
+int cli_compare(const cli_t *cli);
+int cli_history(const cli_t *cli);
 int cli_account(const cli_t *cli);
 int cli_snapshot(const cli_t *cli);
 int cli_conns(const cli_t *cli);
