@@ -401,6 +401,11 @@ static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
     return true;
 }
 
+bool kmy_account_report_now(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    return report(s, acc, 0, false, ASK_SOON);
+}
+
 /* Due, within a tenth of the period: all accounts report at the same few instants, so that hundreds of reports make one commit. */
 static bool report_time(const kmy_shard_t *s, const kmy_shard_account_t *acc, int64_t every_ns)
 {

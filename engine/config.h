@@ -108,7 +108,11 @@ typedef struct kmy_config {
     } lease;
     struct {
         int64_t heartbeat_ns;
+        int64_t low_balance_ns;
     } stream;
+    struct {
+        int64_t every_ns; /* 0: only at the end of a subscription, and when asked */
+    } receipts;
     kmy_config_text_t log_level; /* debug info warn error */
 } kmy_config_t;
 

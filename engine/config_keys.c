@@ -119,6 +119,8 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "lease.max", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(lease.max_nusd), "1", 1, 1000 * USD, 0, "largest lease: what a crash can cost the house per account and shard" },
     { "lease.report_every", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(lease.report_every_ns), "5s", MS, MIN, 0, "how often shards report what was consumed" },
     { "stream.heartbeat", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(stream.heartbeat_ns), "15s", 100 * MS, HOUR, 0, "a stream that was quiet so long gets a heartbeat" },
+    { "stream.low_balance", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(stream.low_balance_ns), "60s", 0, DAY, 0, "a stream is told once when the balance will not last that long at the present rate; 0s: never" },
+    { "receipts.every", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(receipts.every_ns), "300s", 0, DAY, 0, "how often a stream gets signed receipts; 0s: only at its end and when it asks" },
     { "log_level", KMY_KEY_TEXT, KMY_SHAPE_WORD, AT(log_level), "info", 1, 8, "debug info warn error", "least level that is logged" },
 };
 /* clang-format on */

@@ -8,6 +8,7 @@
 #include "engine/egress.h"
 #include "engine/page.h"
 #include "engine/input.h"
+#include "engine/receipts.h"
 #include "engine/session.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
@@ -668,6 +669,7 @@ static void scan_stream(kmy_shard_t *s, kmy_conn_t *c)
     const kmy_config_t *cfg = s->config;
     uint64_t lag;
     kmy_session_scan(s, c);
+    kmy_receipts_scan(s, c);
     if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
         kmy_stream_close(
             s, c, KMY_TIMEOUT,

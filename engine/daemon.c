@@ -62,6 +62,7 @@ struct kmy_daemon {
     kmy_roster_t *roster;
     kmy_session_table_t *sessions;
     kmy_limiter_t *limiter;
+    kmy_receipt_key_t *receipt_key;
     kmy_tls_t *tls; /* NULL: the public door is plain */
     _Atomic uint32_t public_open;
     kmy_metrics_t *metrics; /* feeds, recorder, keeper, history, then one per shard */
@@ -287,6 +288,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .token_secret = d->secret,
             .token_secret_len = d->secret_len,
             .admin_token = d->admin_token,
+            .receipt_key = kmy_receipt_key_public(d->receipt_key),
             .metrics = d->all_metrics[METRICS_FIXED + i],
             .all_metrics = d->all_metrics,
             .all_metrics_count = METRICS_FIXED + d->shards_count,
@@ -377,6 +379,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
     if (err == KMY_OK)
         err = kmy_token_secret_load(d->config->tokens.secret_file, d->config->data, d->secret,
                                     sizeof d->secret, &d->secret_len, ctx);
+    if (err == KMY_OK && !(d->receipt_key = kmy_receipt_key_load(d->config->data, ctx)))
+        err = KMY_CONFIG;
     if (err == KMY_OK)
         err = load_admin_token(d, ctx);
     if (err == KMY_OK && d->config->public_door.tls_cert[0])
@@ -391,6 +395,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
                                 d->config->ring.shared ? ring_path : NULL, d->next_seq, ctx);
     if (err == KMY_OK)
         err = kmy_keeper_start(&d->keeper, d->ledger, &d->topology, d->all_metrics[2], ctx);
+    if (err == KMY_OK)
+        kmy_keeper_sign_with(d->keeper, d->receipt_key);
     if (err == KMY_OK)
         err = kmy_recorder_start(&d->recorder, d->snapshot, d->topology.ring, &d->catalog,
                                  d->config, &d->topology.recorded, d->all_metrics[1], ctx);
@@ -464,6 +470,7 @@ void kmy_daemon_stop(kmy_daemon_t *d)
     kmy_roster_free(d->roster);
     kmy_session_table_free(d->sessions);
     kmy_tls_free(d->tls);
+    kmy_receipt_key_free(d->receipt_key);
     kmy_limiter_free(d->limiter);
     if (d->lock_fd >= 0)
         close(d->lock_fd);

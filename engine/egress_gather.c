@@ -345,7 +345,7 @@ static void gather_all(kmy_shard_t *s, kmy_conn_t *c, gather_t *g, uint32_t budg
     gather_out(s, c, g);
     bool whole_out = g->bytes == kmy_out_count(c);
     if (whole_out && kmy_conn_streams(c) && c->authenticated && !c->paused && !c->claiming &&
-        c->pending_head != KMY_NONE)
+        !c->leaving && c->pending_head != KMY_NONE)
         gather_ticks(s, c, g);
 }
 

@@ -2,6 +2,7 @@
 #include "engine/catchup.h"
 #include "engine/conn.h"
 #include "engine/egress_inside.h"
+#include "engine/receipts.h"
 
 #include <errno.h>
 
@@ -39,6 +40,8 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
         return alive;
     }
     c->charged_ticks += delivered;
+    if (delivered > 0)
+        kmy_receipts_note(sub, seg->from, delivered);
     KMY_COUNT(s->metrics, consumed_nusd_total, sub->price_nusd * delivered);
     return alive;
 }

@@ -48,14 +48,16 @@ struct kmy_keeper {
     uint64_t batch;
     served_t *before; /* copies of what this batch touched, to go back to if the disk refuses it */
     size_t before_count;
+    const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
     atomic_bool stop;
     pthread_t thread;
 };
 
-/* Each ask may be told to every shard, and answered. */
+/* Each ask may be told to every shard, and answered; or answered with all receipts that are kept. */
 static size_t tells_max(const kmy_topology_t *t)
 {
-    return (size_t)BATCH_MAX * (t->shards_count + 1);
+    size_t each = t->shards_count + 1;
+    return BATCH_MAX * (each > KMY_LEDGER_RECEIPTS_KEPT ? each : KMY_LEDGER_RECEIPTS_KEPT);
 }
 
 /* --- who serves what ----------------------------------------------------------------------- */
@@ -235,6 +237,83 @@ static void do_report(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     tell_shards(k, v, v->open_mask & ~bit & ~waiting, KMY_TELL_FIGURES, &acc);
 }
 
+static void put_receipt(kmy_tell_t *t, const kmy_receipt_t *r, const uint8_t *signature)
+{
+    t->ticks_count = r->ticks;
+    t->amount_nusd = r->amount_nusd;
+    t->when_s = r->issued_s;
+    t->receipt.from = r->from;
+    t->receipt.to = r->to;
+    t->receipt.seq = r->seq;
+    t->receipt.total_ticks = r->total_ticks;
+    t->receipt.total_nusd = r->total_nusd;
+    memcpy(t->receipt.feed, r->feed, sizeof r->feed);
+    memcpy(t->receipt.epoch, r->epoch, sizeof r->epoch);
+    memcpy(t->receipt.prev, r->prev, sizeof r->prev);
+    memcpy(t->receipt.signature, signature, sizeof t->receipt.signature);
+}
+
+static kmy_tell_t *tell_receipt(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err)
+{
+    kmy_tell_t *t = tell(k, shard, KMY_TELL_RECEIPT);
+    t->slot = a->slot;
+    t->gen = a->gen;
+    t->ask_kind = a->kind;
+    t->err = (int32_t)err;
+    return t;
+}
+
+/* The report that it covers came before it by the same queue, so it is in this batch or in an earlier one. */
+static void do_receipt(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
+{
+    uint8_t signature[KMY_ED25519_SIGNATURE_BYTES];
+    kmy_errctx_t ctx = { 0 };
+    kmy_receipt_t r = { .from = a->from,
+                        .to = a->to,
+                        .ticks = a->ticks_count,
+                        .amount_nusd = a->amount_nusd,
+                        .issued_s = kmy_wall_ns() / KMY_NS_PER_S };
+    KMY_ASSERT(k->receipt_key != NULL);
+    memcpy(r.feed, a->text, sizeof r.feed);
+    memcpy(r.epoch, a->ref, sizeof r.epoch);
+    kmy_err_t err =
+        kmy_ledger_receipt_issue(k->ledger, a->account_id, k->receipt_key, &r, signature, &ctx);
+    if (err == KMY_IO)
+        return; /* as in do_lease */
+    if (err != KMY_OK)
+        kmy_log(KMY_LOG_ERROR, "keeper", "no receipt for account %llu: %s",
+                (unsigned long long)a->account_id, ctx.detail);
+    kmy_tell_t *t = tell_receipt(k, shard, a, err);
+    if (err == KMY_OK)
+        put_receipt(t, &r, signature);
+}
+
+typedef struct kept_for {
+    kmy_keeper_t *k;
+    uint32_t shard;
+    const kmy_ask_t *ask;
+} kept_for_t;
+
+static bool tell_kept(void *arg, const kmy_receipt_t *r, const uint8_t *signature)
+{
+    const kept_for_t *to = arg;
+    put_receipt(tell_receipt(to->k, to->shard, to->ask, KMY_OK), r, signature);
+    return true;
+}
+
+static void do_receipts(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
+{
+    kmy_errctx_t ctx = { 0 };
+    kept_for_t to = { k, shard, a };
+    KMY_ASSERT(k->receipt_key != NULL);
+    kmy_err_t err =
+        kmy_ledger_visit_receipts(k->ledger, a->account_id, kmy_receipt_key_public(k->receipt_key),
+                                  a->from, tell_kept, &to, &ctx);
+    if (err != KMY_OK)
+        kmy_log(KMY_LOG_ERROR, "keeper", "receipts of account %llu cannot be read: %s",
+                (unsigned long long)a->account_id, ctx.detail);
+}
+
 static void do_mint(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     kmy_account_t acc;
@@ -301,9 +380,11 @@ static void do_ledger(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 static void do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     static void (*const verbs[])(kmy_keeper_t *, uint32_t, const kmy_ask_t *) = {
-        [KMY_ASK_OPEN] = do_open,     [KMY_ASK_LEASE] = do_lease, [KMY_ASK_REPORT] = do_report,
-        [KMY_ASK_REVOKE] = do_revoke, [KMY_ASK_MINT] = do_mint,   [KMY_ASK_ACCOUNT] = do_account,
-        [KMY_ASK_LEDGER] = do_ledger,
+        [KMY_ASK_OPEN] = do_open,         [KMY_ASK_LEASE] = do_lease,
+        [KMY_ASK_REPORT] = do_report,     [KMY_ASK_REVOKE] = do_revoke,
+        [KMY_ASK_MINT] = do_mint,         [KMY_ASK_ACCOUNT] = do_account,
+        [KMY_ASK_LEDGER] = do_ledger,     [KMY_ASK_RECEIPT] = do_receipt,
+        [KMY_ASK_RECEIPTS] = do_receipts,
     };
     KMY_ASSERT(a->kind < sizeof verbs / sizeof verbs[0] && verbs[a->kind]);
     verbs[a->kind](k, shard, a);
@@ -487,6 +568,12 @@ kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topolog
     }
     *out = k;
     return KMY_OK;
+}
+
+void kmy_keeper_sign_with(kmy_keeper_t *k, const kmy_receipt_key_t *key)
+{
+    k->receipt_key =
+        key; /* read by the keeper's thread behind a queue that no shard writes to yet */
 }
 
 void kmy_keeper_stop(kmy_keeper_t *k)

@@ -7,13 +7,15 @@
 
 #include "base/metrics.h"
 #include "engine/topology.h"
-#include "pay/ledger.h"
+#include "pay/ledger_receipt.h"
 
 typedef struct kmy_keeper kmy_keeper_t;
 
 /* The ledger is the keeper's alone from here on; the rest is borrowed for the thread's life. */
 kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topology_t *topology,
                            kmy_metrics_t *metrics, kmy_errctx_t *ctx);
+/* With which key receipts are signed: before the first shard is started; borrowed until kmy_keeper_stop.  Without one nobody may ask for any. */
+void kmy_keeper_sign_with(kmy_keeper_t *k, const kmy_receipt_key_t *key);
 /* Does what is still asked, joins, frees.  The shards must have stopped. */
 void kmy_keeper_stop(kmy_keeper_t *k);
 

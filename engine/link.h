@@ -12,6 +12,7 @@
 #include "base/tick.h"
 #include "base/wake.h"
 #include "engine/blob.h"
+#include "pay/receipt.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -21,10 +22,12 @@ typedef enum {
     KMY_ASK_OPEN = 1, /* text: account name; the shard wants to serve it */
     KMY_ASK_LEASE,    /* account_id, amount_nusd wanted */
     KMY_ASK_REPORT, /* account_id, consumed, returned, counts; closes: the shard forgets the account */
-    KMY_ASK_REVOKE,  /* text: jti; when_s: its expiry; by a customer or an operator */
-    KMY_ASK_MINT,    /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
-    KMY_ASK_ACCOUNT, /* operator: text: account name */
-    KMY_ASK_LEDGER,  /* operator: totals */
+    KMY_ASK_RECEIPT, /* account_id, text: feed, ref: epoch, from, to, ticks_count, amount_nusd; behind the report that covers it */
+    KMY_ASK_RECEIPTS, /* account_id; from: tell the kept ones above it */
+    KMY_ASK_REVOKE,   /* text: jti; when_s: its expiry; by a customer or an operator */
+    KMY_ASK_MINT,     /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
+    KMY_ASK_ACCOUNT,  /* operator: text: account name */
+    KMY_ASK_LEDGER,   /* operator: totals */
 } kmy_ask_kind_t;
 
 typedef struct kmy_ask {
@@ -39,6 +42,8 @@ typedef struct kmy_ask {
     uint64_t ticks_count;
     uint64_t queries_count;
     int64_t when_s;
+    uint64_t from;
+    uint64_t to;
     char text[KMY_ACCOUNT_BYTES_MAX];
     char ref[KMY_ACCOUNT_BYTES_MAX];
 } kmy_ask_t;
@@ -50,8 +55,22 @@ typedef enum {
     KMY_TELL_FIGURES,    /* another shard reported what was spent there */
     KMY_TELL_RECALL,     /* another shard is short: give back what you do not need */
     KMY_TELL_REVOKED,    /* text: jti; to every shard */
-    KMY_TELL_ANSWER,     /* to the operator's request at `slot`: err, figures, text */
+    KMY_TELL_RECEIPT, /* to the connection at `slot`: err, receipt, amount_nusd, ticks_count, when_s; ask_kind */
+    KMY_TELL_ANSWER, /* to the operator's request at `slot`: err, figures, text */
 } kmy_tell_kind_t;
+
+/* What the shard needs to write a receipt's text beside what it knows. */
+typedef struct kmy_tell_receipt {
+    uint64_t from;
+    uint64_t to;
+    uint64_t seq;
+    uint64_t total_ticks;
+    int64_t total_nusd;
+    char feed[KMY_FEED_NAME_BYTES_MAX];
+    char epoch[KMY_RECEIPT_EPOCH_BYTES_MAX];
+    uint8_t prev[KMY_RECEIPT_HASH_BYTES];
+    uint8_t signature[KMY_ED25519_SIGNATURE_BYTES];
+} kmy_tell_receipt_t;
 
 typedef struct kmy_tell {
     uint32_t kind;
@@ -70,8 +89,13 @@ typedef struct kmy_tell {
     uint64_t ticks_count;
     uint64_t queries_count;
     int64_t when_s;
-    char text[KMY_ACCOUNT_BYTES_MAX];
-    char detail[192];
+    union {
+        struct {
+            char text[KMY_ACCOUNT_BYTES_MAX];
+            char detail[192];
+        };
+        kmy_tell_receipt_t receipt; /* of a RECEIPT */
+    };
 } kmy_tell_t;
 
 /* How far the recorder is: whoever waits for it arms `wake`, and is roused by the next flush. */

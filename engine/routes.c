@@ -33,6 +33,20 @@ static void put_names(kmy_buf_t *b, const char *key, const kmy_feed_t *f)
     kmy_buf_str(b, "]");
 }
 
+/* With what our receipts are signed, as a set (RFC 7517). */
+static bool keys(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    (void)body;
+    if (!kmy_throttle_free(s, c, req))
+        return true;
+    char jwk[KMY_RECEIPT_JWK_BYTES_MAX];
+    kmy_receipt_jwk(s->o.receipt_key, jwk);
+    kmy_buf_t b = kmy_reply_body(s);
+    kmy_buf_fmt(&b, "{\"keys\":[%s]}", jwk);
+    kmy_reply_json(s, c, req, &b);
+    return true;
+}
+
 static bool feeds(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
@@ -178,6 +192,7 @@ static const struct {
 } routes[] = {
     { KMY_DOOR_PUBLIC, "GET", "/", root },
     { KMY_DOOR_PUBLIC, "GET", "/v1/feeds", feeds },
+    { KMY_DOOR_PUBLIC, "GET", "/v1/keys", keys },
     { KMY_DOOR_PUBLIC, "GET", "/v1/ingest-data", kmy_query_get },
     { KMY_DOOR_PUBLIC, "POST", "/v1/ingest-data", kmy_query_post },
     { KMY_DOOR_PUBLIC, "POST", "/v1/ingest-data/batch", kmy_query_batch },

@@ -9,6 +9,7 @@
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/page.h"
+#include "engine/receipts.h"
 #include "engine/reply.h"
 #include "engine/roster.h"
 #include "engine/routes.h"
@@ -40,6 +41,7 @@ enum {
     SCANS_PER_S = 1, /* every connection is looked at once a second, in slices */
     STATUS_EVERY_NS = 250000000,
     DRAIN_S = 10,
+    LAST_RECEIPTS_MS = 2000, /* a disk may be slow; the goodbye must not be late for it */
     COMPLAIN_EVERY_S = 10,
 };
 
@@ -161,6 +163,7 @@ static void free_memory(kmy_shard_t *s)
     kmy_strmap_fini(&s->account_names);
     kmy_strmap_fini(&s->revoked);
     kmy_token_key_free(s->token_key);
+    kmy_receipts_free(s);
 }
 
 static bool prepare_feeds(kmy_shard_t *s)
@@ -397,6 +400,8 @@ static size_t drain_tells(kmy_shard_t *s)
             answered(s, &tell);
         else if (tell.kind == KMY_TELL_REVOKED)
             kmy_stream_revoked(s, tell.text, tell.when_s);
+        else if (tell.kind == KMY_TELL_RECEIPT)
+            kmy_receipts_told(s, &tell);
         else
             kmy_account_told(s, &tell);
     }
@@ -446,6 +451,18 @@ static void say_goodbye(kmy_shard_t *s)
     }
 }
 
+/* Streams stop here, so that their last receipts cover all they had; those go out before the goodbye. */
+static void last_receipts(kmy_shard_t *s)
+{
+    for (uint32_t i = 0; i < s->conns_high; i++) {
+        kmy_conn_t *c = kmy_conn_at(s, i);
+        if (!kmy_conn_streams(c))
+            continue;
+        c->leaving = true;
+        kmy_receipts_take_all(s, c, KMY_RECEIPT_SOON);
+    }
+}
+
 /* Drain: sessions are told and closed, then every lease goes back; done when nothing is held, or the time is over. */
 static bool drained(kmy_shard_t *s)
 {
@@ -458,7 +475,7 @@ static bool drained(kmy_shard_t *s)
                 s->o.listen_fd[d] = -1;
             }
         }
-        say_goodbye(s);
+        last_receipts(s);
     }
     bool late = s->now_ns - s->drain_ns > DRAIN_S * KMY_NS_PER_S;
     for (uint32_t i = 0; i < s->conns_high; i++) {
@@ -468,7 +485,14 @@ static bool drained(kmy_shard_t *s)
         else if (late && c->state != KMY_CONN_FREE)
             kmy_conn_kill(s, c);
     }
-    uint32_t holding = kmy_account_report(s, s->conns_count == 0 || late);
+    uint32_t receipts = kmy_receipts_turn(s);
+    if (!s->said_goodbye &&
+        (receipts == 0 || s->now_ns - s->drain_ns > LAST_RECEIPTS_MS * KMY_NS_PER_MS)) {
+        s->said_goodbye = true;
+        say_goodbye(s);
+    }
+    bool all = s->said_goodbye && (s->conns_count == 0 || late);
+    uint32_t holding = kmy_account_report(s, all) + receipts;
     return (s->conns_count == 0 && holding == 0) ||
            s->now_ns - s->drain_ns > 2 * DRAIN_S * KMY_NS_PER_S;
 }
@@ -481,8 +505,10 @@ static void housekeep(kmy_shard_t *s)
     kmy_route_date(s);
     accept_again(s);
     kmy_conn_scan(s, s->conns_high * HOUSEKEEP_MS * SCANS_PER_S / 1000 + 1);
-    if (atomic_load(&s->phase) == KMY_PHASE_RUN)
+    if (atomic_load(&s->phase) == KMY_PHASE_RUN) {
         kmy_account_report(s, false);
+        kmy_receipts_turn(s); /* behind the reports: many may go now */
+    }
     if (s->now_ns >= s->status_ns) {
         s->status_ns = s->now_ns + STATUS_EVERY_NS;
         tell_status(s);

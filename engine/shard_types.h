@@ -156,6 +156,7 @@ typedef struct kmy_conn {
     bool stranger : 1;  /* a stream that will count for its address if it ends without a token */
     bool crowded : 1;   /* counted in the limiter's crowd */
     bool shaking : 1;   /* TLS handshake in progress */
+    bool leaving : 1;   /* the daemon drains: no more ticks, its last receipts are on the way */
     bool claiming : 1; /* ticks wait until another shard has given up the session it goes on with */
     bool
         answered : 1; /* what it was parked for is in shard->answer or shard->slip: the parked request takes it */
@@ -184,6 +185,8 @@ typedef struct kmy_conn {
     int64_t recv_ns;          /* last time bytes came */
     int64_t messages_full_ns; /* bucket of its messages (limiter.h) */
     int64_t unpaid_ns;        /* since when it is paused */
+    int64_t receipt_ns;       /* when its receipts were last made */
+    int64_t receipt_asked_ns; /* and when it asked for them itself */
     uint64_t charged_ticks;   /* of this connection */
     uint64_t after_seq;       /* server-sent events: up to here the client has everything */
     uint64_t jti_hash;
@@ -221,6 +224,11 @@ struct kmy_sub {
     uint64_t skipped_from;
     uint64_t
         run_from; /* [run_from, cursor) was delivered without a hole, and charged now or earlier */
+    uint64_t
+        receipt_from; /* receipts.h: charged since the last receipt; nothing if receipt_ticks is 0 */
+    uint64_t receipt_to;
+    uint64_t receipt_ticks;
+    int64_t receipt_nusd;
     uint64_t past_seq; /* of history: nothing at or behind the cursor lies below this seq */
 };
 
@@ -317,6 +325,7 @@ typedef struct kmy_revoked {
     int64_t expires_s;
 } kmy_revoked_t;
 
+typedef struct kmy_receipt_due kmy_receipt_due_t;     /* receipts.c */
 typedef struct kmy_session_table kmy_session_table_t; /* session_table.h */
 typedef struct kmy_roster kmy_roster_t;               /* roster.h */
 enum { KMY_ROSTER_WAITERS_MAX = 16 };
@@ -344,8 +353,9 @@ typedef struct kmy_shard_options {
     size_t token_secret_len;
     const char *admin_token; /* bearer of the operator verbs */
     const char *public_url;
-    kmy_metrics_t *metrics;            /* this shard's own */
-    kmy_metrics_t *const *all_metrics; /* for the page */
+    const kmy_receipt_public_t *receipt_key; /* borrowed */
+    kmy_metrics_t *metrics;                  /* this shard's own */
+    kmy_metrics_t *const *all_metrics;       /* for the page */
     size_t all_metrics_count;
     kmy_roster_t *roster;
     kmy_session_table_t *sessions;
@@ -417,6 +427,10 @@ struct kmy_shard {
     kmy_strmap_t revoked; /* jti -> expiry in s */
     uint32_t *touched;    /* accounts with something to report */
     uint32_t touched_count;
+    kmy_receipt_due_t *receipts; /* wait for the keeper; owned */
+    uint32_t receipts_count;
+    uint32_t receipts_cap;
+    uint32_t receipts_open;   /* asked for, not answered yet */
     bool keeper_due;          /* asks were queued for which the keeper was not woken yet */
     const kmy_tell_t *answer; /* to the request that is being resumed */
     kmy_slip_t
@@ -468,6 +482,7 @@ struct kmy_shard {
     uint64_t session_seed[2];
     _Atomic int phase; /* kmy_shard_phase_t */
     int64_t drain_ns;  /* when the drain began */
+    bool said_goodbye;
     pthread_t thread;
     sem_t *started;
     kmy_err_t start_err;

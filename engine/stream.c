@@ -6,6 +6,7 @@
 #include "engine/account.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/receipts.h"
 #include "engine/routes.h"
 #include "engine/session.h"
 #include "engine/selection.h"
@@ -581,6 +582,34 @@ static void op_balance(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
     finish(s, c, &b);
 }
 
+/* {"op":"receipt","after":SEQ}: the kept ones above SEQ, if it is given, then one for all that has none yet.  Once a second: each is a signature. */
+static void op_receipt(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+                       kmy_json_token_t after)
+{
+    int64_t seq = 0;
+    uint32_t fresh = 0;
+    bool given = after.type != KMY_JSON_ERROR;
+    int64_t wait_ns = c->receipt_asked_ns + KMY_NS_PER_S - s->now_ns;
+    if (given && (after.type != KMY_JSON_NUMBER || !kmy_json_i64(after, &seq) || seq < 0)) {
+        send_error(s, c, id, KMY_BAD_INPUT,
+                   "\"after\" must be the seq of the last receipt you hold, or 0");
+        return;
+    }
+    if (c->receipt_asked_ns > 0 && wait_ns > 0) {
+        send_error_retry(s, c, id, KMY_FULL, "receipts are given once a second",
+                         wait_ns / KMY_NS_PER_MS + 1);
+        return;
+    }
+    if (!kmy_receipts_ask(s, c, given ? (uint64_t)seq : UINT64_MAX, &fresh)) {
+        send_error_retry(s, c, id, KMY_UNAVAILABLE, "too much under way; try again", 1000);
+        return;
+    }
+    c->receipt_asked_ns = s->now_ns;
+    kmy_buf_t b = begin(s, "receipts", id);
+    kmy_buf_fmt(&b, ",\"fresh\":%u", fresh);
+    finish(s, c, &b);
+}
+
 static void op_ping(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
 {
     kmy_buf_t b = begin(s, "pong", id);
@@ -589,7 +618,7 @@ static void op_ping(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
 }
 
 /* The members of a client's message that mean something. */
-enum { OP, TOKEN, ID, FEEDS, OPTIONS, SESSION = OPTIONS + 6, MEMBERS_COUNT };
+enum { OP, TOKEN, ID, FEEDS, OPTIONS, SESSION = OPTIONS + 6, AFTER, MEMBERS_COUNT };
 
 static kmy_err_t read_members(const char *text, size_t len, kmy_json_field_t f[MEMBERS_COUNT],
                               kmy_errctx_t *ctx)
@@ -598,7 +627,7 @@ static kmy_err_t read_members(const char *text, size_t len, kmy_json_field_t f[M
         { .key = "op" },     { .key = "token" },       { .key = "id" },
         { .key = "feeds" },  { .key = "encoding" },    { .key = "snapshot" },
         { .key = "max_hz" }, { .key = "slow_reader" }, { .key = "plan" },
-        { .key = "from" },   { .key = "session" },
+        { .key = "from" },   { .key = "session" },     { .key = "after" },
     };
     memcpy(f, members, sizeof members);
     kmy_json_t js;
@@ -672,12 +701,15 @@ void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const cha
         op_unsubscribe(s, c, &id, f[FEEDS].token);
     else if (kmy_json_is(f[OP].token, "balance"))
         op_balance(s, c, &id);
+    else if (kmy_json_is(f[OP].token, "receipt"))
+        op_receipt(s, c, &id, f[AFTER].token);
     else if (kmy_json_is(f[OP].token, "pay"))
         send_error(s, c, &id, KMY_UNSUPPORTED,
                    "payments on the socket are not taken yet; top up at the operator");
     else
-        send_error(s, c, &id, KMY_BAD_INPUT,
-                   "\"op\" must be one of auth, subscribe, unsubscribe, balance, pay, ping");
+        send_error(
+            s, c, &id, KMY_BAD_INPUT,
+            "\"op\" must be one of auth, subscribe, unsubscribe, balance, receipt, pay, ping");
 }
 
 /* --- server-sent events ------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "engine/catchup.h"
 #include "engine/compare_route.h"
 #include "engine/egress.h"
+#include "engine/receipts.h"
 #include "engine/stream.h"
 
 #include <stdlib.h>
@@ -281,6 +282,7 @@ static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
 {
     kmy_sub_t *sub = &s->subs[idx];
     kmy_shard_feed_t *f = &s->feeds[sub->feed];
+    kmy_receipts_take(s, c, sub, kmy_conn_streams(c) ? KMY_RECEIPT_SOON : KMY_RECEIPT_LATER);
     kmy_egress_unpend(s, idx);
     kmy_pace_remove(s, idx);
     kmy_catchup_forget(s, c, idx);

@@ -9,6 +9,7 @@
 
 #include "engine/account.h"
 #include "engine/conn.h"
+#include "engine/receipts.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
@@ -161,6 +162,15 @@ void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c
     (void)acc;
     (void)c;
     x.starved++;
+}
+uint32_t kmy_receipts_take(kmy_shard_t *s, const kmy_conn_t *c, kmy_sub_t *sub,
+                           kmy_receipt_when_t when)
+{
+    (void)s;
+    (void)c;
+    (void)sub;
+    (void)when;
+    return 0;
 }
 void kmy_stream_slow_warning(kmy_buf_t *b, uint64_t lag_ticks)
 {
