@@ -246,6 +246,9 @@ static void pause_session(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *
 {
     c->paused = true;
     c->starved = false;
+    if (c->unpaid_told)
+        return; /* it looked again, and there is still nothing for it: told once, and its grace is not begun anew */
+    c->unpaid_told = true;
     c->unpaid_ns = s->now_ns;
     kmy_stream_payment_required(s, acc, c);
 }
@@ -278,8 +281,7 @@ static void feed_sessions(kmy_shard_t *s, kmy_shard_account_t *acc)
         if (c->paused)
             kmy_subs_go_on(s, c);
         c->starved = false;
-        c->paused = false;
-        c->unpaid_ns = 0;
+        c->paused = false; /* unpaid_told stays until a tick was paid */
         kmy_egress_mark(s, c);
     }
 }
@@ -413,6 +415,29 @@ static bool report_time(const kmy_shard_t *s, const kmy_shard_account_t *acc, in
     return s->now_ns / grid_ns - acc->report_ns / grid_ns >= 10;
 }
 
+/* Tells the account's streams once that the balance, at the rate of the period that ends now, is used up before stream.low_balance is over; again only
+   after it had risen to twice that, so that a rate that wavers about the limit does not chatter. */
+static void warn_low(kmy_shard_t *s, const kmy_shard_account_t *acc)
+{
+    int64_t period_ns = s->now_ns - acc->report_ns;
+    int64_t limit_ns = s->config->stream.low_balance_ns;
+    if (limit_ns == 0 || period_ns <= 0 || acc->lease.spent_nusd == 0)
+        return;
+    __int128 left_ns = (__int128)kmy_account_balance(acc) * period_ns / acc->lease.spent_nusd;
+    bool low = left_ns < limit_ns;
+    if (!low && left_ns < 2 * (__int128)limit_ns)
+        return;
+    uint32_t next;
+    for (uint32_t i = acc->conns_head; i != KMY_NONE; i = next) {
+        kmy_conn_t *c = kmy_conn_at(s, i);
+        next = c->conns_next;
+        bool tell = low && !c->low_told && c->subs_count > 0 && !c->unpaid_told;
+        c->low_told = low && (c->low_told || tell);
+        if (tell)
+            kmy_stream_low_balance(s, acc, c, (int64_t)(left_ns / KMY_NS_PER_S));
+    }
+}
+
 /* Reports one account if it is due; true: it may be forgotten by the touched list. */
 static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
 {
@@ -438,6 +463,8 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
     if (acc->lease.queries_count > 0 && every_ns > QUERY_REPORT_NS)
         every_ns = QUERY_REPORT_NS;
     if (give > 0 || (acc->lease.spent_nusd > 0 && (all || report_time(s, acc, every_ns)))) {
+        if (!all)
+            warn_low(s, acc);
         report(s, acc, give, false, ASK_SOON);
         /* In the same commit, if what is left would not last until after the next report. */
         if (!all && acc->lease.left_nusd < wanted(s, acc) / 4 * 3 && acc->free_nusd > 0)

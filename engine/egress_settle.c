@@ -40,8 +40,10 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
         return alive;
     }
     c->charged_ticks += delivered;
-    if (delivered > 0)
+    if (delivered > 0) {
         kmy_receipts_note(sub, seg->from, delivered);
+        c->unpaid_told = false;
+    }
     KMY_COUNT(s->metrics, consumed_nusd_total, sub->price_nusd * delivered);
     return alive;
 }

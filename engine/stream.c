@@ -121,6 +121,15 @@ void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c)
     finish(s, c, &b);
 }
 
+void kmy_stream_low_balance(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c,
+                            int64_t seconds_left)
+{
+    kmy_buf_t b = begin(s, "low_balance", NULL);
+    put_nusd(&b, "balance", kmy_account_balance(acc));
+    kmy_buf_fmt(&b, ",\"seconds_left\":%" PRId64, seconds_left);
+    finish(s, c, &b);
+}
+
 void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c)
 {
     int64_t required = 0; /* the cheapest tick it waits for */

@@ -33,6 +33,8 @@ void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
 void kmy_stream_close_limit(kmy_shard_t *s, kmy_conn_t *c, const char *why, int64_t retry_after_ms);
 void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why);
 void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c);
+void kmy_stream_low_balance(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c,
+                            int64_t seconds_left);
 void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c);
 /* Once each time a reader falls behind by half of what makes it slow, or more. */
 void kmy_stream_slow_warning(kmy_buf_t *b, uint64_t lag_ticks);

@@ -369,7 +369,8 @@ static const char unusual[] =
     "trusted_proxies: [10.0.0.0/8, \"2001:db8::1\"] }\n"
     "ring: { slots: 2048, shared: true }\n"
     "snapshot: { history_age: 0s, history_bytes: 3GiB, flush_every: 100us, batch: 10 }\n"
-    "lease: { target: 10ms, min: 0.5, max: 600, report_every: 1ms }\nstream: { heartbeat: 100ms }\n"
+    "lease: { target: 10ms, min: 0.5, max: 600, report_every: 1ms }\nstream: { heartbeat: 100ms, "
+    "low_balance: 5s }\nreceipts: { every: 7s }\n"
     "log_level: warn\n";
 
 static void what_print_config_prints_reads_back_the_same(void **state)

@@ -33,7 +33,8 @@ typedef struct cli {
     int64_t seconds;   /* 0: until interrupted */
     uint64_t count;    /* 0: no limit */
     bool json;
-    char **words; /* what is left behind the verb; borrowed from argv */
+    bool with_secrets, force; /* of backup, of restore */
+    char **words;             /* what is left behind the verb; borrowed from argv */
     int words_count;
 } cli_t;
 
@@ -52,6 +53,8 @@ int cli_token(const cli_t *cli);
 int cli_ledger(const cli_t *cli);
 int cli_check(const cli_t *cli);
 int cli_verify(const cli_t *cli);
+int cli_backup(const cli_t *cli);
+int cli_restore(const cli_t *cli);
 
 /* One line on stderr, "kamiyo stream: ...", with nothing unprintable in it; returns CLI_FAILED or CLI_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_fail(const cli_t *cli, const char *fmt, ...);

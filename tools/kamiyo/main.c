@@ -38,6 +38,10 @@ static const struct verb {
       "credits an account and prints a token; ends a token at once (operator)" },
     { "ledger", cli_ledger, 1, 1, "ledger audit",
       "recounts the ledger under --data from its entries" },
+    { "backup", cli_backup, 1, 1, "backup DIR [--with-secrets]",
+      "one instant of the ledger under --data, recounted; also while the daemon runs" },
+    { "restore", cli_restore, 1, 1, "restore DIR [--force]",
+      "a backup becomes the ledger of --data, whose daemon is stopped" },
     { "verify", cli_verify, 1, 1, "verify FILE [--key FILE|URL]",
       "receipts, one a line (- is standard input): genuine, and none missing?" },
     { "check", cli_check, 1, 1,
@@ -141,6 +145,8 @@ enum {
     O_TIMEOUT,
     O_NOW,
     O_KEY,
+    O_WITH_SECRETS,
+    O_FORCE,
     O_HELP,
     O_VERSION
 };
@@ -169,6 +175,8 @@ static const struct option long_options[] = {
     { "timeout", required_argument, NULL, O_TIMEOUT },
     { "now", required_argument, NULL, O_NOW },
     { "key", required_argument, NULL, O_KEY },
+    { "with-secrets", no_argument, NULL, O_WITH_SECRETS },
+    { "force", no_argument, NULL, O_FORCE },
     { "help", no_argument, NULL, O_HELP },
     { "version", no_argument, NULL, O_VERSION },
     { NULL, 0, NULL, 0 },
@@ -245,6 +253,12 @@ static bool take(cli_t *cli, int option)
         return true;
     case O_JSON:
         cli->json = true;
+        return true;
+    case O_WITH_SECRETS:
+        cli->with_secrets = true;
+        return true;
+    case O_FORCE:
+        cli->force = true;
         return true;
     case O_FEED:
         cli->feed = optarg;
