@@ -437,6 +437,59 @@ def at_zero_the_stream_pauses_with_the_exact_ticks_delivered_and_goes_on_when_pa
     assert d.settled(poor, len(w.ticks) * TICK_USD)["balance"] == 0
 
 
+def low_balance_is_told_once_and_again_after_it_rose():
+    with Sim(800) as sim, Daemon(sim, stream__low_balance="500ms") as d:
+        w = d.ws(d.mint("local:a", "0.002"))
+        w.subscribe(BTC, SOL)
+        for life in range(2):
+            e = w.next("low_balance")
+            assert e["seconds_left"] == 0 and 0 < Decimal(e["balance"]) < Decimal("0.002"), e
+            if life == 0:
+                d.mint("local:a", "0.003")
+        e = w.next("payment_required")
+        kinds = [e["type"] for e in w.other if e["type"] in ("low_balance", "payment_required")]
+        assert kinds == ["low_balance", "low_balance", "payment_required"], kinds
+        assert len(w.ticks) == 5000
+        w.drop()
+    with Sim(800) as sim, Daemon(sim, stream__low_balance="0s") as d:
+        w = d.ws(d.mint("local:a", "0.001"))
+        w.subscribe(BTC, SOL)
+        w.next("payment_required")
+        assert not [e for e in w.other if e["type"] == "low_balance"], "0s: never"
+        w.drop()
+
+
+def a_pause_is_told_once_and_dust_does_not_prolong_its_grace():
+    with Sim(400) as sim, Daemon(sim, limits__unpaid_grace="2s") as d:
+        token = d.mint("local:a", "0.000005")
+        w = d.ws(token)
+        w.subscribe(BTC)
+        w.next("payment_required")
+        start = time.monotonic()
+        code = None
+        while code is None:
+            d.mint("local:a", "0.000000001")  # a thousandth of a tick
+            try:
+                w.event(0.1)
+            except TimeoutError:
+                pass
+            except Closed as c:
+                code = c.code
+            assert time.monotonic() - start < 10
+        assert code == 4402 and time.monotonic() - start > 1.5
+        told = [e["type"] for e in w.other].count("payment_required")
+        assert told == 1, f"told {told} times"
+        w.sock.close()
+        # And whoever pays goes on, and is told again when that is used up.
+        w = d.ws(token)
+        w.subscribe(BTC)
+        for _ in range(2):
+            w.next("payment_required")
+            d.mint("local:a", "0.00002")
+            w.count(20)
+        w.drop()
+
+
 def a_balance_below_one_tick_buys_nothing_and_is_not_lost():
     d, account, _ = _funded()
     w = d.ws(d.mint(account + "-crumb", "0.0000015"))
