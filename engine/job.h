@@ -15,15 +15,16 @@
 enum { KMY_JOBS = 128 }; /* under way at once; the queues have as many places */
 
 typedef enum {
-    KMY_JOB_RESERVE = 1, /* row: kmy_ledger_payment_reserve */
-    KMY_JOB_GET,    /* row.id: kmy_ledger_payment_get, and its account's figures if it is settled */
+    KMY_JOB_RESERVE =
+        1,       /* row: kmy_ledger_payment_reserve; a settled one's account figures as well */
+    KMY_JOB_GET, /* row.id: kmy_ledger_payment_get; its account's figures if it is settled; the answer that is kept for it (body_bytes 0: none) */
     KMY_JOB_STATE,  /* row.id, to, row: kmy_ledger_payment_state */
     KMY_JOB_SETTLE, /* row.id, row.tx, row.log_index: kmy_ledger_payment_settle; shards that serve the account are told */
     KMY_JOB_REVERSE,  /* row.id */
     KMY_JOB_TRANSFER, /* transfer; row.id: the id that its nonce gives, or "" */
-    KMY_JOB_ANSWER, /* row.id, body (body_bytes 0: there is none): kmy_ledger_payment_answer; body comes back as kept */
-    KMY_JOB_NONCE, /* text, expires_ns: kmy_ledger_spend_nonce */
-    KMY_JOB_PAYER, /* row.account, row.contract: kmy_ledger_account_of_payer */
+    KMY_JOB_ANSWER, /* row.id, body (body_bytes 0: there is none): kmy_ledger_payment_answer; DUPLICATE: body comes back as kept (body_bytes 0: nothing) */
+    KMY_JOB_NONCE,  /* text, expires_ns: kmy_ledger_spend_nonce */
+    KMY_JOB_PAYER,  /* row.account, row.contract: kmy_ledger_account_of_payer */
     KMY_JOB_NEXT_OPEN, /* row.id ("": the first): the next open payment behind it; KMY_NOT_FOUND: no more */
 } kmy_job_kind_t;
 

@@ -1,63 +1,21 @@
-/* dollar 5/7 in: pay/ledger  out: pay/meter (shard) */
-#include "engine/keeper.h"
+/* dollar 5/7 in: pay/ledger  out: pay/meter (shard)
+
+   What shards ask, one verb each; who serves which account; start and stop.  keeper_batch.c is the thread. */
+#include "engine/keeper_inside.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    BATCH_MAX = 512, /* asks in one transaction */
-    IDLE_MS = 1000,
-};
-
-/* Who serves an account now, and what the keeper has leased to each. */
-typedef struct served {
-    uint64_t id;
-    uint64_t
-        batch; /* in which it was last looked at: its state before that batch is kept until the commit */
-    uint64_t open_mask;  /* shards that opened it */
-    uint64_t short_mask; /* shards that were refused a lease and wait for a change */
-    uint32_t slot[KMY_SHARDS_MAX];
-    uint32_t gen[KMY_SHARDS_MAX];
-    int64_t lease_nusd[KMY_SHARDS_MAX];
-} served_t;
-
-typedef struct addressed {
-    uint32_t shard;
-    kmy_tell_t tell;
-} addressed_t;
-
-struct kmy_keeper {
-    kmy_ledger_t *ledger;
-    kmy_topology_t *topology;
-    kmy_metrics_t *metrics;
-    served_t **by_id; /* ledger ids are dense from 1; owned */
-    uint64_t by_id_cap;
-    addressed_t *tells; /* made in this batch, sent after its commit */
-    size_t tells_count;
-    kmy_ask_t *asks;
-    uint32_t *ask_shard;
-    size_t asks_count;
-    uint64_t entries_count; /* of the journal, after the last commit */
-    uint64_t batch;
-    served_t *before; /* copies of what this batch touched, to go back to if the disk refuses it */
-    size_t before_count;
-    const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
-    atomic_bool stop;
-    pthread_t thread;
-};
-
-/* Each ask may be told to every shard, and answered; or answered with all receipts that are kept. */
+/* Each ask may be told to every shard, and answered; or answered with all receipts that are kept.  Each job may be told to every shard twice. */
 static size_t tells_max(const kmy_topology_t *t)
 {
     size_t each = t->shards_count + 1;
-    return BATCH_MAX * (each > KMY_LEDGER_RECEIPTS_KEPT ? each : KMY_LEDGER_RECEIPTS_KEPT);
+    return BATCH_MAX * (each > KMY_LEDGER_RECEIPTS_KEPT ? each : KMY_LEDGER_RECEIPTS_KEPT) +
+           (size_t)KMY_JOBS * t->shards_count * 2;
 }
 
 /* --- who serves what ----------------------------------------------------------------------- */
@@ -86,21 +44,6 @@ static served_t *served(kmy_keeper_t *k, uint64_t id)
         k->before[k->before_count++] = *v;
     }
     return v;
-}
-
-/* After the batch: committed, what nobody serves any more is forgotten; else all is as it was before. */
-static void end_batch(kmy_keeper_t *k, bool committed)
-{
-    for (size_t i = 0; i < k->before_count; i++) {
-        served_t *v = k->by_id[k->before[i].id];
-        if (!committed)
-            *v = k->before[i];
-        if (v->open_mask == 0) {
-            k->by_id[v->id] = NULL;
-            free(v);
-        }
-    }
-    k->before_count = 0;
 }
 
 /* --- tells --------------------------------------------------------------------------------- */
@@ -147,8 +90,8 @@ static void tell_shards(kmy_keeper_t *k, const served_t *v, uint64_t mask, uint3
     }
 }
 
-static kmy_tell_t *answer(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err,
-                          const kmy_errctx_t *ctx)
+kmy_tell_t *kmy_keeper_answer(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err,
+                              const kmy_errctx_t *ctx)
 {
     kmy_tell_t *t = tell(k, shard, KMY_TELL_ANSWER);
     t->slot = a->slot;
@@ -314,6 +257,19 @@ static void do_receipts(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
                 (unsigned long long)a->account_id, ctx.detail);
 }
 
+void kmy_keeper_tell_change(kmy_keeper_t *k, const kmy_account_t *acc)
+{
+    if (acc->id >= k->by_id_cap || !k->by_id[acc->id])
+        return; /* nobody serves it */
+    served_t *v = served(k, acc->id);
+    v->short_mask = 0;
+    tell_shards(k, v, v->open_mask, KMY_TELL_CHANGED, acc);
+    for (uint32_t i = 0; acc->debt_nusd > 0 && i < k->topology->shards_count; i++) {
+        if ((v->open_mask >> i & 1) && v->lease_nusd[i] > 0)
+            tell_account(k, v, i, KMY_TELL_RECALL, acc, 0);
+    }
+}
+
 static void do_mint(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     kmy_account_t acc;
@@ -326,18 +282,14 @@ static void do_mint(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     bool credited = err == KMY_OK && a->amount_nusd > 0;
     if (err == KMY_DUPLICATE)
         err = KMY_OK; /* the same request again: the same answer, no second credit */
-    kmy_tell_t *t = answer(k, shard, a, err, &ctx);
+    kmy_tell_t *t = kmy_keeper_answer(k, shard, a, err, &ctx);
     if (err != KMY_OK)
         return;
     put_figures(t, &acc);
     t->amount_nusd = a->amount_nusd;
     if (credited) {
-        KMY_COUNT(k->metrics, ledger_credited_nusd_total, a->amount_nusd);
-        if (acc.id < k->by_id_cap && k->by_id[acc.id]) {
-            served_t *v = served(k, acc.id);
-            v->short_mask = 0;
-            tell_shards(k, v, v->open_mask, KMY_TELL_CHANGED, &acc);
-        }
+        k->credited_nusd += (uint64_t)a->amount_nusd;
+        kmy_keeper_tell_change(k, &acc);
     }
 }
 
@@ -352,7 +304,7 @@ static void do_revoke(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
         t->when_s = a->when_s;
         memcpy(t->text, a->text, sizeof t->text);
     }
-    answer(k, shard, a, err, &ctx);
+    kmy_keeper_answer(k, shard, a, err, &ctx);
 }
 
 static void do_account(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
@@ -360,7 +312,7 @@ static void do_account(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_account_t acc;
     kmy_errctx_t ctx = { 0 };
     kmy_err_t err = kmy_ledger_account_by_name(k->ledger, a->text, &acc, &ctx);
-    kmy_tell_t *t = answer(k, shard, a, err, &ctx);
+    kmy_tell_t *t = kmy_keeper_answer(k, shard, a, err, &ctx);
     if (err == KMY_OK)
         put_figures(t, &acc);
 }
@@ -369,7 +321,7 @@ static void do_ledger(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     kmy_ledger_totals_t totals;
     kmy_ledger_totals(k->ledger, &totals);
-    kmy_tell_t *t = answer(k, shard, a, KMY_OK, NULL);
+    kmy_tell_t *t = kmy_keeper_answer(k, shard, a, KMY_OK, NULL);
     t->accounts_count = (uint32_t)totals.accounts_count;
     t->credited_nusd = totals.credited_nusd;
     t->free_nusd = totals.balance_nusd;
@@ -377,7 +329,7 @@ static void do_ledger(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     t->consumed_nusd = totals.consumed_nusd;
 }
 
-static void do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
+void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     static void (*const verbs[])(kmy_keeper_t *, uint32_t, const kmy_ask_t *) = {
         [KMY_ASK_OPEN] = do_open,         [KMY_ASK_LEASE] = do_lease,
@@ -388,137 +340,6 @@ static void do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     };
     KMY_ASSERT(a->kind < sizeof verbs / sizeof verbs[0] && verbs[a->kind]);
     verbs[a->kind](k, shard, a);
-}
-
-/* --- the batch ----------------------------------------------------------------------------- */
-
-static size_t collect(kmy_keeper_t *k)
-{
-    k->asks_count = 0;
-    bool more = true;
-    while (more && k->asks_count < BATCH_MAX) { /* one of each shard in turn: nobody starves */
-        more = false;
-        for (uint32_t i = 0; i < k->topology->shards_count && k->asks_count < BATCH_MAX; i++) {
-            if (kmy_queue_pop(k->topology->shard_keeper[i], &k->asks[k->asks_count])) {
-                k->ask_shard[k->asks_count++] = i;
-                more = true;
-            }
-        }
-    }
-    return k->asks_count;
-}
-
-/* The disk refused the whole batch.  Operators' requests are answered with the error; reports and leases are done again, in order, until the disk
-   takes them: they are the shards' memory of what was delivered. */
-static bool answer_failure(kmy_keeper_t *k, const kmy_errctx_t *ctx)
-{
-    size_t kept = 0;
-    k->tells_count = 0;
-    for (size_t i = 0; i < k->asks_count; i++) {
-        const kmy_ask_t *a = &k->asks[i];
-        if (a->kind >= KMY_ASK_REVOKE) {
-            answer(k, k->ask_shard[i], a, KMY_IO, ctx);
-            continue;
-        }
-        k->asks[kept] = *a;
-        k->ask_shard[kept++] = k->ask_shard[i];
-    }
-    k->asks_count = kept;
-    return kept > 0;
-}
-
-static kmy_err_t try_batch(kmy_keeper_t *k, kmy_errctx_t *ctx)
-{
-    k->batch++;
-    kmy_err_t err = kmy_ledger_begin(k->ledger, ctx);
-    if (err == KMY_OK) {
-        for (size_t i = 0; i < k->asks_count; i++)
-            do_ask(k, k->ask_shard[i], &k->asks[i]);
-        err = kmy_ledger_commit(k->ledger, ctx);
-    }
-    end_batch(k, err == KMY_OK);
-    return err;
-}
-
-static void send_tells(kmy_keeper_t *k)
-{
-    size_t sent = 0;
-    while (sent < k->tells_count) {
-        addressed_t *a = &k->tells[sent];
-        if (kmy_queue_push(k->topology->keeper_shard[a->shard], &a->tell)) {
-            sent++;
-            continue;
-        }
-        /* Full: the shard is woken and makes room; it never waits for us, so this ends. */
-        kmy_wake_signal(&k->topology->shard_wake[a->shard]);
-        kmy_wake_arm(&k->topology->keeper_wake);
-        struct pollfd p = { k->topology->keeper_wake.fd, POLLIN, 0 };
-        poll(&p, 1, 1);
-        kmy_wake_disarm(&k->topology->keeper_wake);
-    }
-    for (uint32_t i = 0; i < k->topology->shards_count; i++)
-        kmy_wake_signal(&k->topology->shard_wake[i]);
-    k->tells_count = 0;
-}
-
-static void do_batch(kmy_keeper_t *k)
-{
-    for (bool again = true; again;) {
-        kmy_errctx_t ctx = { 0 };
-        kmy_err_t err = try_batch(k, &ctx);
-        again = false;
-        if (err == KMY_OK) {
-            kmy_ledger_totals_t totals;
-            kmy_ledger_totals(k->ledger, &totals);
-            KMY_COUNT(k->metrics, ledger_commit_total, 1);
-            KMY_COUNT(k->metrics, ledger_entry_total, totals.entries_count - k->entries_count);
-            KMY_GAUGE(k->metrics, lease_open_nusd, totals.leased_nusd);
-            k->entries_count = totals.entries_count;
-        } else {
-            kmy_log(
-                KMY_LOG_ERROR, "keeper",
-                "the ledger could not be written: %s; nothing of this batch counts, trying again",
-                ctx.detail);
-            again = answer_failure(k, &ctx) && !atomic_load(&k->stop);
-            if (again) {
-                struct pollfd none = { -1, 0, 0 };
-                poll(&none, 1, 100);
-            }
-        }
-        send_tells(k); /* what was committed, or the operators' errors */
-    }
-}
-
-static void wait_for_work(kmy_keeper_t *k)
-{
-    kmy_wake_t *w = &k->topology->keeper_wake;
-    kmy_wake_arm(w);
-    bool idle = true;
-    for (uint32_t i = 0; idle && i < k->topology->shards_count; i++)
-        idle = kmy_queue_count(k->topology->shard_keeper[i]) == 0;
-    if (idle && !atomic_load(&k->stop)) {
-        struct pollfd p = { w->fd, POLLIN, 0 };
-        poll(&p, 1, IDLE_MS);
-    }
-    kmy_wake_disarm(w);
-    uint64_t n;
-    ssize_t got = read(w->fd, &n, sizeof n);
-    (void)got;
-}
-
-static void *run(void *arg)
-{
-    kmy_keeper_t *k = arg;
-    pthread_setname_np(pthread_self(), "kmy-keeper");
-    for (;;) {
-        bool last = atomic_load(&k->stop);
-        if (collect(k) > 0)
-            do_batch(k);
-        else if (last)
-            return NULL;
-        else
-            wait_for_work(k);
-    }
 }
 
 /* --- start and stop ------------------------------------------------------------------------ */
@@ -547,7 +368,7 @@ kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topolog
     k->tells = calloc(tells_max(topology), sizeof *k->tells);
     k->asks = calloc(BATCH_MAX, sizeof *k->asks);
     k->ask_shard = calloc(BATCH_MAX, sizeof *k->ask_shard);
-    k->before = calloc(BATCH_MAX, sizeof *k->before); /* an ask touches one account */
+    k->before = calloc(BATCH_MAX + KMY_JOBS, sizeof *k->before); /* each touches one account */
     atomic_init(&k->stop, false);
     kmy_ledger_totals_t totals;
     kmy_ledger_totals(ledger, &totals);
@@ -556,7 +377,7 @@ kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topolog
                         ? KMY_OK
                         : KMY_FAIL(ctx, KMY_IO, "out of memory");
     if (err == KMY_OK) {
-        int rc = pthread_create(&k->thread, NULL, run, k);
+        int rc = pthread_create(&k->thread, NULL, kmy_keeper_run, k);
         if (rc != 0) {
             errno = rc;
             err = KMY_FAIL_SYS(ctx, KMY_IO, "no thread for the keeper");

@@ -1,0 +1,166 @@
+/* dollar 5/7 in: pay/ledger  out: pay/meter (shard)
+
+   The keeper's thread: what shards and the cashier ask, in batches; one durable transaction each; answers after it. */
+#include "engine/keeper_jobs.h"
+
+#include "base/log.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* After the batch: committed, what nobody serves any more is forgotten; else all is as it was before. */
+static void end_batch(kmy_keeper_t *k, bool committed)
+{
+    for (size_t i = 0; i < k->before_count; i++) {
+        served_t *v = k->by_id[k->before[i].id];
+        if (!committed)
+            *v = k->before[i];
+        if (v->open_mask == 0) {
+            k->by_id[v->id] = NULL;
+            free(v);
+        }
+    }
+    k->before_count = 0;
+}
+
+static bool collect(kmy_keeper_t *k)
+{
+    k->asks_count = 0;
+    bool more = true;
+    while (more && k->asks_count < BATCH_MAX) { /* one of each shard in turn: nobody starves */
+        more = false;
+        for (uint32_t i = 0; i < k->topology->shards_count && k->asks_count < BATCH_MAX; i++) {
+            if (kmy_queue_pop(k->topology->shard_keeper[i], &k->asks[k->asks_count])) {
+                k->ask_shard[k->asks_count++] = i;
+                more = true;
+            }
+        }
+    }
+    kmy_keeper_collect_jobs(k);
+    return k->asks_count + k->jobs_count > 0;
+}
+
+/* The disk refused the whole batch.  Operators' requests are answered with the error; reports and leases are done again, in order, until the disk
+   takes them: they are the shards' memory of what was delivered. */
+static bool answer_failure(kmy_keeper_t *k, const kmy_errctx_t *ctx)
+{
+    size_t kept = 0;
+    k->tells_count = 0;
+    for (size_t i = 0; i < k->asks_count; i++) {
+        const kmy_ask_t *a = &k->asks[i];
+        if (a->kind >= KMY_ASK_REVOKE) {
+            kmy_keeper_answer(k, k->ask_shard[i], a, KMY_IO, ctx);
+            continue;
+        }
+        k->asks[kept] = *a;
+        k->ask_shard[kept++] = k->ask_shard[i];
+    }
+    k->asks_count = kept;
+    return kept > 0;
+}
+
+static kmy_err_t try_batch(kmy_keeper_t *k, kmy_errctx_t *ctx)
+{
+    k->batch++;
+    k->credited_nusd = 0;
+    kmy_err_t err = kmy_ledger_begin(k->ledger, ctx);
+    if (err == KMY_OK) {
+        for (size_t i = 0; i < k->asks_count; i++)
+            kmy_keeper_do_ask(k, k->ask_shard[i], &k->asks[i]);
+        kmy_keeper_do_jobs(k);
+        err = kmy_ledger_commit(k->ledger, ctx);
+    }
+    end_batch(k, err == KMY_OK);
+    return err;
+}
+
+static void send_tells(kmy_keeper_t *k)
+{
+    size_t sent = 0;
+    while (sent < k->tells_count) {
+        addressed_t *a = &k->tells[sent];
+        if (kmy_queue_push(k->topology->keeper_shard[a->shard], &a->tell)) {
+            sent++;
+            continue;
+        }
+        /* Full: the shard is woken and makes room; it never waits for us, so this ends. */
+        kmy_wake_signal(&k->topology->shard_wake[a->shard]);
+        kmy_wake_arm(&k->topology->keeper_wake);
+        struct pollfd p = { k->topology->keeper_wake.fd, POLLIN, 0 };
+        poll(&p, 1, 1);
+        kmy_wake_disarm(&k->topology->keeper_wake);
+    }
+    for (uint32_t i = 0; i < k->topology->shards_count; i++)
+        kmy_wake_signal(&k->topology->shard_wake[i]);
+    k->tells_count = 0;
+}
+
+static void do_batch(kmy_keeper_t *k)
+{
+    for (bool again = true; again;) {
+        kmy_errctx_t ctx = { 0 };
+        kmy_err_t err = try_batch(k, &ctx);
+        again = false;
+        if (err == KMY_OK) {
+            kmy_ledger_totals_t totals;
+            kmy_ledger_totals(k->ledger, &totals);
+            KMY_COUNT(k->metrics, ledger_commit_total, 1);
+            KMY_COUNT(k->metrics, ledger_credited_nusd_total, k->credited_nusd);
+            KMY_COUNT(k->metrics, ledger_entry_total, totals.entries_count - k->entries_count);
+            KMY_GAUGE(k->metrics, lease_open_nusd, totals.leased_nusd);
+            KMY_GAUGE(k->metrics, ledger_debt_nusd, totals.debt_nusd);
+            k->entries_count = totals.entries_count;
+        } else {
+            kmy_log(
+                KMY_LOG_ERROR, "keeper",
+                "the ledger could not be written: %s; nothing of this batch counts, trying again",
+                ctx.detail);
+            again = answer_failure(k, &ctx) && !atomic_load(&k->stop);
+        }
+        send_tells(k); /* what was committed, or the operators' errors */
+        kmy_keeper_send_jobs(
+            k, err,
+            &ctx); /* behind them: a shard knows the new balance before the payment's answer */
+        if (again) {
+            struct pollfd none = { -1, 0, 0 };
+            poll(&none, 1, 100);
+            /* Who wants to pay meanwhile is told that it cannot be, and waits for nobody. */
+            kmy_keeper_collect_jobs(k);
+        }
+    }
+}
+
+static void wait_for_work(kmy_keeper_t *k)
+{
+    kmy_wake_t *w = &k->topology->keeper_wake;
+    kmy_wake_arm(w);
+    bool idle = true;
+    for (uint32_t i = 0; idle && i < k->topology->shards_count; i++)
+        idle = kmy_queue_count(k->topology->shard_keeper[i]) == 0;
+    idle = idle && kmy_queue_count(k->topology->cashier_keeper) == 0;
+    if (idle && !atomic_load(&k->stop)) {
+        struct pollfd p = { w->fd, POLLIN, 0 };
+        poll(&p, 1, IDLE_MS);
+    }
+    kmy_wake_disarm(w);
+    uint64_t n;
+    ssize_t got = read(w->fd, &n, sizeof n);
+    (void)got;
+}
+
+void *kmy_keeper_run(void *arg)
+{
+    kmy_keeper_t *k = arg;
+    pthread_setname_np(pthread_self(), "kmy-keeper");
+    for (;;) {
+        bool last = atomic_load(&k->stop);
+        if (collect(k))
+            do_batch(k);
+        else if (last)
+            return NULL;
+        else
+            wait_for_work(k);
+    }
+}

@@ -1,0 +1,66 @@
+/* dollar 4..5/7   in: engine/keeper   out: the files keeper*.c, and nobody else */
+#ifndef KMY_ENGINE_KEEPER_INSIDE_H
+#define KMY_ENGINE_KEEPER_INSIDE_H
+
+#include "engine/keeper.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    BATCH_MAX = 512, /* asks in one transaction */
+    IDLE_MS = 1000,
+};
+
+/* Who serves an account now, and what the keeper has leased to each. */
+typedef struct served {
+    uint64_t id;
+    uint64_t
+        batch; /* in which it was last looked at: its state before that batch is kept until the commit */
+    uint64_t open_mask;  /* shards that opened it */
+    uint64_t short_mask; /* shards that were refused a lease and wait for a change */
+    uint32_t slot[KMY_SHARDS_MAX];
+    uint32_t gen[KMY_SHARDS_MAX];
+    int64_t lease_nusd[KMY_SHARDS_MAX];
+} served_t;
+
+typedef struct addressed {
+    uint32_t shard;
+    kmy_tell_t tell;
+} addressed_t;
+
+struct kmy_keeper {
+    kmy_ledger_t *ledger;
+    kmy_topology_t *topology;
+    kmy_metrics_t *metrics;
+    served_t **by_id; /* ledger ids are dense from 1; owned */
+    uint64_t by_id_cap;
+    addressed_t *tells; /* made in this batch, sent after its commit */
+    size_t tells_count;
+    kmy_ask_t *asks;
+    uint32_t *ask_shard;
+    size_t asks_count;
+    uint64_t entries_count;  /* of the journal, after the last commit */
+    uint64_t jobs[KMY_JOBS]; /* of this batch: indices of topology->jobs */
+    size_t jobs_count;
+    uint64_t credited_nusd; /* by this batch: counted once it is on disk */
+    uint64_t batch;
+    served_t *before; /* copies of what this batch touched, to go back to if the disk refuses it */
+    size_t before_count;
+    const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
+    atomic_bool stop;
+    pthread_t thread;
+};
+
+/* keeper.c: one ask, inside the batch.  Its tells wait for the commit. */
+void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a);
+/* An operator's answer, to be filled further. */
+kmy_tell_t *kmy_keeper_answer(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err,
+                              const kmy_errctx_t *ctx);
+/* The account has more, or less: who serves it looks again; in debt, who holds a lease is called to give it back. */
+void kmy_keeper_tell_change(kmy_keeper_t *k, const kmy_account_t *acc);
+
+/* keeper_batch.c: the thread. */
+void *kmy_keeper_run(void *arg);
+
+#endif
