@@ -13,9 +13,11 @@ import os
 import queue
 import shutil
 import subprocess
+import sys
 import threading
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "x402")
+SOLANA = os.path.join(FOLDER, "node_modules/litesvm-linux-x64-gnu/litesvm.linux-x64-gnu.node")
 SECONDS = 30
 
 
@@ -31,6 +33,11 @@ class Refused(Exception):
 def _node_major():
     said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
     return int(said.strip().lstrip("v").split(".")[0] or 0)
+
+
+def node_flags():
+    # Before version 20 the global `crypto`, which the packages use, must be asked for.
+    return ["--experimental-global-webcrypto"] if _node_major() < 20 else []
 
 
 def missing():
@@ -51,9 +58,7 @@ class Node:
 
     def __init__(self, name, first=None, args=()):
         self.name = name
-        # Before version 20 the global `crypto`, which the packages use, must be asked for.
-        node = ["node", "--experimental-global-webcrypto"] if _node_major() < 20 else ["node"]
-        self.proc = subprocess.Popen([*node, os.path.join(FOLDER, name + ".mjs"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.proc = subprocess.Popen(["node", *node_flags(), os.path.join(FOLDER, name + ".mjs"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      text=True, start_new_session=True)
         self.lock, self.waiting, self.number = threading.Lock(), {}, 0
         self.ready_queue = queue.Queue()
@@ -142,7 +147,9 @@ class Paid:
 
 
 class Rig:
-    def __init__(self, network="base-sepolia", wallets=16, agents=("v1", "v2")):
+    """solana: also a Solana, settled on by the same facilitator; .solana is None where its machine does not run."""
+
+    def __init__(self, network="base-sepolia", wallets=16, agents=("v1", "v2"), solana=False):
         reason = missing()
         if reason:
             raise MissingRig(reason)
@@ -150,7 +157,8 @@ class Rig:
         try:
             self.chain = self._start("chain", args=["--chain", network, "--wallets", str(wallets)])
             self.agents = {a: self._start("agent_" + a) for a in agents}
-            self.facilitator = self._start("facilitator", first=[self.chain.at])
+            self.solana = self._start("solana") if solana and os.path.exists(SOLANA) else None
+            self.facilitator = self._start("facilitator", first=[self.chain.at, *([self.solana.at] if self.solana else [])])
             for each in self.all:
                 each.at  # all start at once, and are ready here
         except BaseException:
@@ -200,6 +208,13 @@ class Rig:
         """The stock agent asks and pays; raises Refused where it would not."""
         return self.begin(agent, wallet, method, url, body, **more)()
 
+    def ask_solana(self, agent, wallet, method, url, **more):
+        """The same on Solana."""
+        at = self.solana.at
+        key, rpc = at["wallets"][wallet]["key"], at["rpc"]
+        where = {"key": key, "network": at["network"], "rpc": rpc} if agent == "v1" else {"network": self.at["network"], "solana": {"key": key, "rpc": rpc}}
+        return Paid(self.agents[agent]("ask", method=method, url=url, **where, **more))
+
     def key(self, wallet):
         return self.wallets[wallet]["key"]
 
@@ -224,3 +239,7 @@ class Rig:
 
     def __exit__(self, *_):
         self.end()
+
+
+if __name__ == "__main__":  # for tools/demo: why the rig cannot start, or nothing; --node: what node must be told
+    print(" ".join(node_flags()) if sys.argv[1:] == ["--node"] else missing() or "")

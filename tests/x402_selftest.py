@@ -139,6 +139,26 @@ def a_facilitator_misbehaves_when_told_to(rig, url):
     rig.mode()
 
 
+def stock_agents_pay_on_solana(rig, url):
+    if not rig.solana:
+        print("     no Solana for this processor")
+        return
+    seller = Node("seller", first={"chain": rig.solana.at, "facilitator": rig.facilitator_url})
+    rig.all.append(seller)
+    for i, (agent, header) in enumerate((("v1", "x-payment-response"), ("v2", "payment-response"))):
+        got = rig.ask_solana(agent, i, "GET", seller.at["url"] + "/paid?amount=10000")
+        assert got.status == 200 and got.asked == [402, 200], (agent, got.status, got.body)
+        receipt = decoded(got.headers[header])
+        assert receipt["success"] and receipt["payer"] == rig.solana.at["wallets"][i]["address"], receipt
+        assert rig.solana("balance", address=rig.solana.at["payTo"])["value"] == str(10000 * (i + 1))
+        found = rig.solana("rpc", method="getTransaction", params=[receipt["transaction"], {"encoding": "json"}])["result"]
+        moved = [int(b["uiTokenAmount"]["amount"]) for b in found["meta"]["postTokenBalances"] if b["owner"] == rig.solana.at["payTo"]]
+        assert found["meta"]["err"] is None and moved == [10000 * (i + 1)], found["meta"]
+        assert get(seller.at["url"] + "/paid?amount=10000", got.payment)[0] == 402, "a transaction is good once"
+    got = rig.ask_solana("v2", 3, "GET", seller.at["url"] + "/signin", signin=True)
+    assert got.status == 200 and got.json["isValid"] and got.payment is None, got.body
+
+
 def many_at_once(rig, url):
     rig.mode()
     waiting = [rig.begin(("v1", "v2")[i % 2], 11 + i % 4, "GET", url + "/paid?amount=7") for i in range(24)]
@@ -149,7 +169,7 @@ def many_at_once(rig, url):
 
 def main():
     try:
-        rig = Rig()
+        rig = Rig(solana=True)
     except MissingRig as e:
         print("skipped:", e)
         return 77

@@ -12,14 +12,18 @@ import { x402Facilitator } from "@x402/core/facilitator";
 import { toFacilitatorEvmSigner } from "@x402/evm";
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator";
 import { ExactEvmSchemeV1 } from "@x402/evm/exact/v1/facilitator";
+import { toFacilitatorSvmSigner } from "@x402/svm";
+import { ExactSvmScheme } from "@x402/svm/exact/facilitator";
+import { ExactSvmSchemeV1 } from "@x402/svm/exact/v1/facilitator";
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const chains = JSON.parse((await lines.next()).value);
 const facilitator = new x402Facilitator();
 for (const chain of chains) {
-  const signer = signerOf(chain);
-  facilitator.register(chain.caip2, new ExactEvmScheme(signer));
-  facilitator.registerV1(chain.network, new ExactEvmSchemeV1(signer));
+  const solana = chain.caip2.startsWith("solana:");
+  const signer = solana ? await solanaSignerOf(chain) : signerOf(chain);
+  facilitator.register(chain.caip2, solana ? new ExactSvmScheme(signer) : new ExactEvmScheme(signer));
+  facilitator.registerV1(chain.network, solana ? new ExactSvmSchemeV1(signer) : new ExactEvmSchemeV1(signer));
 }
 
 let control;
@@ -37,6 +41,11 @@ function signerOf({ rpc, chainId, network, facilitator }) {
   return signer;
 }
 
+async function solanaSignerOf({ rpc, facilitator }) {
+  const { createKeyPairSignerFromBytes, getBase58Encoder } = await import("@solana/kit");
+  return toFacilitatorSvmSigner(await createKeyPairSignerFromBytes(getBase58Encoder().encode(facilitator.key)), { defaultRpcUrl: rpc });
+}
+
 // --- what it does when asked to settle
 
 async function settle(body) {
@@ -49,7 +58,7 @@ async function settle(body) {
 
 const pause = () => new Promise((done) => setTimeout(done, control.ms));
 const made_up = () => keccak256(toHex(crypto.getRandomValues(new Uint8Array(32))));
-const claim = (body, more) => ({ success: true, transaction: made_up(), network: body.paymentRequirements.network, payer: body.paymentPayload.payload.authorization.from, ...more });
+const claim = (body, more) => ({ success: true, transaction: made_up(), network: body.paymentRequirements.network, payer: body.paymentPayload.payload.authorization?.from, ...more });
 const refusal = (body, errorReason) => ({ success: false, errorReason, transaction: "", network: body.paymentRequirements.network });
 
 const say = (response, status, text, type = "application/json") => {

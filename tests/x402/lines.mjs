@@ -25,7 +25,7 @@ async function answer(line, verbs) {
     const request = JSON.parse(line);
     id = request.id;
     if (!Object.hasOwn(verbs, request.do)) throw new Error(`unknown verb ${request.do}; there are ${Object.keys(verbs).join(", ")}`);
-    write({ id, ...(await verbs[request.do](request)) });
+    write({ ...(await verbs[request.do](request)), id });
   } catch (error) {
     write({ id, error: error?.shortMessage ?? error?.message ?? String(error) });
   }

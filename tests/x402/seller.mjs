@@ -21,7 +21,7 @@ function reply(response, status, body, headers = {}) {
 }
 
 function offers(url, amount) {
-  const shared = { scheme: "exact", payTo: chain.payTo, maxTimeoutSeconds: 60, asset: chain.asset, extra: chain.domain };
+  const shared = { scheme: "exact", payTo: chain.payTo, maxTimeoutSeconds: 60, asset: chain.asset, extra: chain.domain ?? { feePayer: chain.feePayer } };
   const words = { description: "a thing", mimeType: "application/json" };
   return {
     v1: { x402Version: 1, error: "X-PAYMENT header is required", accepts: [{ ...shared, network: chain.network, maxAmountRequired: amount, resource: url, ...words }] },
@@ -52,7 +52,7 @@ async function signin(request, response) {
   if (!header) {
     const { v2 } = offers(url, "10000");
     const info = { domain: new URL(url).host, uri: url, version: "1", nonce: "0123456789abcdef", issuedAt: new Date().toISOString(), statement: "Sign in", resources: [url] };
-    v2.extensions["sign-in-with-x"] = { info, supportedChains: [{ chainId: chain.caip2, type: "eip191" }], schema: buildSIWxSchema() };
+    v2.extensions["sign-in-with-x"] = { info, supportedChains: [{ chainId: chain.caip2, type: chain.domain ? "eip191" : "ed25519" }], schema: buildSIWxSchema() };
     return reply(response, 402, {}, { "PAYMENT-REQUIRED": encodePaymentRequiredHeader(v2) });
   }
   const said = parseSIWxHeader(header);
