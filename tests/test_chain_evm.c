@@ -84,9 +84,9 @@ static void names_of_calls_and_events_are_the_hashes_of_their_signatures(void **
     assert_hash("authorizationState(address,bytes32)", "e94a0102");
     assert_hash("balanceOf(address)", "70a08231");
     assert_hash("isValidSignature(bytes32,bytes)", "1626ba7e");
-    assert_hash("Transfer(address,address,uint256)", TRANSFER + 2);
-    assert_hash("AuthorizationUsed(address,bytes32)", USED + 2);
-    assert_hash("AuthorizationCanceled(address,bytes32)", CANCEL + 2);
+    assert_hash("Transfer(address,address,uint256)", &TRANSFER[2]);
+    assert_hash("AuthorizationUsed(address,bytes32)", &USED[2]);
+    assert_hash("AuthorizationCanceled(address,bytes32)", &CANCEL[2]);
 }
 
 static void each_question_is_spelled_as_nodes_want_it(void **s)
@@ -146,7 +146,7 @@ static void a_contract_wallet_is_asked_with_bounded_gas_and_a_bounded_signature(
     const char *text = text_of(&q);
     assert_non_null(
         strstr(text, "\"to\":\"0x" PAYER "\",\"gas\":\"0xf4240\",\"data\":\"0x1626ba7e" NONCE));
-    assert_non_null(strstr(text, UNITS("0040") + 2)); /* where the bytes begin */
+    assert_non_null(strstr(text, &UNITS("0040")[2])); /* where the bytes begin */
     assert_non_null(strstr(text, "0000000000000003abcdef" ZEROS_29 "\"},\"latest\""));
 
     memset(signature + 2, 'a', sizeof signature - 3);
