@@ -160,3 +160,9 @@ endif()
 # Payments: the chain, the facilitator and the stock agents on their own (tests/x402, brought by tools/packages), before anything of ours is judged by them.
 add_test(NAME x402_rig COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/x402_selftest.py)
 set_tests_properties(x402_rig PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
+
+# The ledger against a model of itself; all of it follows from a seed, which is printed where they disagree.
+add_executable(sim_ledger ${CMAKE_CURRENT_SOURCE_DIR}/sim_ledger.c)
+target_link_libraries(sim_ledger PRIVATE kmy_flags kmy_pay PkgConfig::CMOCKA)
+add_test(NAME sim_ledger COMMAND sim_ledger)
+set_tests_properties(sim_ledger PROPERTIES TIMEOUT 120 LABELS unit)

@@ -1,0 +1,641 @@
+/* A simulation of the ledger against a model of a page: random payments, transfers, credits, leases, reports, answers and reorganizations, in batches that are
+   committed, given up, refused by the disk or cut by a crash.  Each call must answer what the model answers; after each batch every account and
+   every payment must be what the model says, and the audit must find nothing.  All of it follows from the seed.
+
+   sim_ledger              many seeds
+   sim_ledger SEED         that one, each step told
+   sim_ledger SEED COUNT   from that one on */
+#include "tests/ledger_payment_rig.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+enum { SEEDS = 1000, BATCHES = 40, PAYERS = 3, PAYMENTS = 21, TXS = 6, LOGS = 2, SHARDS = 3 };
+enum { ACCOUNTS = PAYERS + 2, REFS = 6, NONCES = 3 };
+#define HOUR (INT64_C(3600) * 1000000000)
+
+static const char *const chains[2] = { BASE, MAIN };
+
+/* Slots: a key (payers 0, 1) has one account, the contract wallet (payer 2) one on each chain, and the last is the operator's. */
+typedef struct macc {
+    bool there;
+    uint8_t chain; /* of the first credit: its name */
+    int64_t credited, balance, consumed, debt, leased[SHARDS], held;
+} macc_t;
+
+typedef struct mpay {
+    bool there, seen; /* seen: as a header, and not only as a nonce on the chain */
+    bool query, answered, released, hold;
+    uint8_t state, payer, chain, tx, log, body;
+    bool client; /* carries its payer's own id, which is one word for all of them */
+    int64_t amount, price, kept_until;
+} mpay_t;
+
+typedef struct mclaim {
+    uint8_t kind; /* 0: free, 1: a payment's, 2: plain */
+    uint8_t slot;
+    int64_t amount;
+} mclaim_t;
+
+typedef struct model {
+    macc_t acc[ACCOUNTS];
+    mpay_t pay[PAYMENTS];
+    mclaim_t claim[2][TXS][LOGS];
+    struct {
+        bool there;
+        uint8_t slot;
+        int64_t amount;
+    } ref[REFS];
+    int64_t nonce_until[NONCES]; /* 0: not spent */
+} model_t;
+
+typedef struct sim {
+    rig_t rig;
+    model_t m, before;
+    uint64_t random, seed;
+    int64_t now;
+    int batch;
+    bool tells;
+} sim_t;
+
+static sim_t *running;
+
+#define CHECK(cond, ...) ((cond) ? (void)0 : failed(__LINE__, #cond, __VA_ARGS__))
+__attribute__((format(printf, 3, 4))) static void failed(int line, const char *cond,
+                                                         const char *fmt, ...)
+{
+    va_list ap;
+    fprintf(stderr,
+            "sim_ledger: seed %llu, batch %d, line %d: %s: ", (unsigned long long)running->seed,
+            running->batch, line, cond);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\nagain: sim_ledger %llu   (%s)\n", (unsigned long long)running->seed,
+            running->rig.path);
+    exit(1);
+}
+
+static unsigned some(sim_t *s, unsigned n)
+{
+    return (unsigned)(rig_random(&s->random) % n);
+}
+
+/* A payment, mostly one that is there. */
+static unsigned some_payment(sim_t *s)
+{
+    unsigned n = some(s, PAYMENTS);
+    for (unsigned i = some(s, 8) ? PAYMENTS : 0; i > 0 && !s->m.pay[n].there; i--)
+        n = (n + 1) % PAYMENTS;
+    return n;
+}
+
+/* The call answered err, the model says want. */
+static void agree(sim_t *s, const char *what, unsigned a, unsigned b, kmy_err_t err, kmy_err_t want)
+{
+    if (s->tells)
+        printf("%3d %s %u %u: %s\n", s->batch, what, a, b, kmy_err_code(err));
+    CHECK(err == want, "%s %u %u: the ledger says %s (%s), the model %s", what, a, b,
+          kmy_err_code(err), s->rig.ctx.detail, kmy_err_code(want));
+}
+
+/* --- the model's money -------------------------------------------------------------------------- */
+
+/* Comes in free: the debt has it first. */
+static void come_in(macc_t *a, int64_t nusd)
+{
+    int64_t pays = a->debt < nusd ? a->debt : nusd;
+    a->debt -= pays;
+    a->balance += nusd - pays;
+}
+
+static uint8_t slot_of(unsigned payer, unsigned chain)
+{
+    return (uint8_t)(payer < 2 ? payer : 2 + chain);
+}
+
+static void credit_slot(sim_t *s, uint8_t slot, unsigned chain, int64_t nusd)
+{
+    macc_t *a = &s->m.acc[slot];
+    if (!a->there)
+        a->chain = (uint8_t)chain;
+    a->there = true;
+    a->credited += nusd;
+    come_in(a, nusd);
+}
+
+static bool is_open(const mpay_t *p)
+{
+    return p->there && p->state <= KMY_PAYMENT_UNKNOWN;
+}
+
+static unsigned open_of(const sim_t *s, unsigned payer)
+{
+    unsigned n = 0;
+    for (int i = 0; i < PAYMENTS; i++)
+        n += is_open(&s->m.pay[i]) && s->m.pay[i].payer == payer;
+    return n;
+}
+
+static void settle_payment(sim_t *s, mpay_t *p, unsigned tx, unsigned log, bool holds)
+{
+    uint8_t slot = slot_of(p->payer, p->chain);
+    macc_t *a = &s->m.acc[slot];
+    credit_slot(s, slot, p->chain, p->amount);
+    s->m.claim[p->chain][tx][log] = (mclaim_t){ 1, slot, p->amount };
+    p->state = KMY_PAYMENT_SETTLED;
+    p->tx = (uint8_t)tx;
+    p->log = (uint8_t)log;
+    if (holds && p->query && !p->answered && a->balance >= p->price) {
+        a->balance -= p->price;
+        a->held += p->price;
+        p->hold = true;
+    }
+}
+
+static void end_hold(sim_t *s, mpay_t *p)
+{
+    macc_t *a = &s->m.acc[slot_of(p->payer, p->chain)];
+    if (p->hold) {
+        a->held -= p->price;
+        come_in(a, p->price);
+    }
+    p->hold = false;
+}
+
+/* --- what is done, to both ------------------------------------------------------------------------ */
+
+static kmy_payment_row_t row_of(unsigned n, unsigned payer, unsigned chain)
+{
+    kmy_payment_row_t r = pay_row(n, payer);
+    snprintf(r.chain, sizeof r.chain, "%s", chains[chain]);
+    snprintf(r.account, sizeof r.account, "%s", pay_payer(chains[chain], payer));
+    r.contract = payer == 2;
+    r.query = n % 2;
+    r.amount_units = 1000 + n;
+    r.price_nusd = r.query ? (int64_t)r.amount_units * 1000 - 100 : 0;
+    if (n % 4 == 0)
+        snprintf(r.client_id, sizeof r.client_id, "order-abcdefghijklmn");
+    return r;
+}
+
+static void do_reserve(sim_t *s)
+{
+    unsigned n = some(s, PAYMENTS);
+    unsigned payer = n % PAYERS;
+    unsigned chain = n / 3 % 2;
+    mpay_t *p = &s->m.pay[n];
+    kmy_payment_row_t r = row_of(n, payer, chain);
+    bool client = n % 4 == 0;
+    kmy_err_t want = p->there ? KMY_DUPLICATE : KMY_OK;
+    for (int i = 0; client && want == KMY_OK && i < PAYMENTS; i++)
+        if (s->m.pay[i].there && s->m.pay[i].client && s->m.pay[i].payer == payer)
+            want = KMY_CONFLICT;
+    if (want == KMY_OK && open_of(s, payer) >= KMY_PAYMENTS_OPEN_MAX)
+        want = KMY_FULL;
+    agree(s, "reserve", n, payer, pay_reserve(&s->rig, r, NULL), want);
+    if (want == KMY_OK)
+        *p = (mpay_t){ .there = true,
+                       .seen = true,
+                       .query = r.query,
+                       .state = KMY_PAYMENT_RESERVED,
+                       .payer = (uint8_t)payer,
+                       .chain = (uint8_t)chain,
+                       .client = client,
+                       .amount = (int64_t)r.amount_units * 1000,
+                       .price = r.price_nusd };
+}
+
+static void do_state(sim_t *s)
+{
+    /* What may follow what: r v s u (settled) f, as documented. */
+    static const char *const next[KMY_PAYMENT_STATES] = {
+        "", "rvsf", "vsf", "suf", "uf", "", "rsf", "",
+    };
+    static const char letters[] = " rvsu.f";
+    static const uint8_t to_states[] = { 1, 2, 3, 3, 4, 6 };
+    unsigned n = some_payment(s);
+    mpay_t *p = &s->m.pay[n];
+    uint8_t to = to_states[some(s, sizeof to_states)];
+    kmy_err_t want = KMY_OK;
+    if (!p->there)
+        want = KMY_NOT_FOUND;
+    else if (!strchr(next[p->state], letters[to]))
+        want = KMY_CONFLICT;
+    else if (p->state == KMY_PAYMENT_FAILED && to != KMY_PAYMENT_FAILED &&
+             open_of(s, p->payer) >= KMY_PAYMENTS_OPEN_MAX)
+        want = KMY_FULL;
+    agree(s, "state", n, to, pay_state(&s->rig, n, (kmy_payment_state_t)to), want);
+    if (want == KMY_OK)
+        p->state = to;
+}
+
+static void do_settle(sim_t *s)
+{
+    unsigned n = some_payment(s), tx = some(s, TXS), log = some(s, LOGS);
+    mpay_t *p = &s->m.pay[n];
+    kmy_err_t want = KMY_OK;
+    if (!p->there)
+        want = KMY_NOT_FOUND;
+    else if (p->state == KMY_PAYMENT_SETTLED)
+        want = KMY_DUPLICATE;
+    else if (s->m.claim[p->chain][tx][log].kind)
+        want = KMY_CONFLICT;
+    agree(s, "settle", n, tx * LOGS + log, pay_settle(&s->rig, n, tx, log, NULL), want);
+    if (want == KMY_OK)
+        settle_payment(s, p, tx, log, true);
+}
+
+/* What a transfer's nonce makes of the payment it names; KMY_NOT_FOUND: nothing, it is a plain one. */
+static kmy_err_t named_payment(sim_t *s, mpay_t *p, const mpay_t *moved, unsigned tx, unsigned log)
+{
+    if (!p->there) {
+        *p = *moved;
+        settle_payment(s, p, tx, log, false);
+        return KMY_OK;
+    }
+    if (p->amount != moved->amount || p->chain != moved->chain || p->payer != moved->payer) {
+        if (p->state <= KMY_PAYMENT_UNKNOWN || p->state == KMY_PAYMENT_FAILED)
+            p->state = KMY_PAYMENT_FAILED; /* its nonce is gone */
+        return KMY_NOT_FOUND;
+    }
+    if (p->state == KMY_PAYMENT_SETTLED)
+        return KMY_DUPLICATE;
+    settle_payment(s, p, tx, log, false);
+    return KMY_OK;
+}
+
+static void do_transfer(sim_t *s)
+{
+    unsigned tx = some(s, TXS), log = some(s, LOGS), n = some(s, PAYMENTS);
+    unsigned payer = some(s, 4) ? n % PAYERS : some(s, PAYERS);
+    unsigned chain = some(s, 4) ? n / 3 % 2 : some(s, 2);
+    bool named = some(s, 2);
+    char id[KMY_PAYMENT_ID_HEX + 1];
+    kmy_transfer_t t = pay_transfer(tx, log, payer);
+    pay_id(id, n);
+    snprintf(t.chain, sizeof t.chain, "%s", chains[chain]);
+    snprintf(t.account, sizeof t.account, "%s", pay_payer(chains[chain], payer));
+    t.contract = payer == 2;
+    t.amount_units = some(s, 4) ? 1000 + n : 1 + some(s, 5000);
+    t.payment_id = named ? id : NULL;
+    mpay_t moved = { .there = true,
+                     .payer = (uint8_t)payer,
+                     .chain = (uint8_t)chain,
+                     .amount = (int64_t)t.amount_units * 1000 };
+    mclaim_t *c = &s->m.claim[chain][tx][log];
+    uint8_t slot = slot_of(payer, chain);
+    kmy_err_t want;
+    if (c->kind)
+        want = c->slot == slot ? KMY_DUPLICATE : KMY_CONFLICT;
+    else
+        want = named ? named_payment(s, &s->m.pay[n], &moved, tx, log) : KMY_NOT_FOUND;
+    if (want == KMY_NOT_FOUND) {
+        credit_slot(s, slot, chain, moved.amount);
+        *c = (mclaim_t){ 2, slot, moved.amount };
+        want = KMY_OK;
+    }
+    agree(s, named ? "transfer by nonce" : "transfer", n, tx * LOGS + log,
+          kmy_ledger_transfer_credit(s->rig.ledger, &t, s->now, NULL, &s->rig.ctx), want);
+}
+
+static void do_reverse(sim_t *s)
+{
+    unsigned n = some_payment(s);
+    mpay_t *p = &s->m.pay[n];
+    kmy_err_t want = KMY_OK;
+    if (!p->there)
+        want = KMY_NOT_FOUND;
+    else if (p->state != KMY_PAYMENT_SETTLED)
+        want = p->state == KMY_PAYMENT_REVERSED ? KMY_DUPLICATE : KMY_CONFLICT;
+    agree(s, "reverse", n, 0, pay_reverse(&s->rig, n, NULL), want);
+    if (want != KMY_OK)
+        return;
+    macc_t *a = &s->m.acc[slot_of(p->payer, p->chain)];
+    end_hold(s, p);
+    int64_t freed = a->balance < p->amount ? a->balance : p->amount;
+    a->balance -= freed;
+    a->credited -= p->amount;
+    a->debt += p->amount - freed;
+    s->m.claim[p->chain][p->tx][p->log].kind = 0;
+    p->state = KMY_PAYMENT_REVERSED;
+}
+
+static void do_answer(sim_t *s)
+{
+    unsigned n = some_payment(s);
+    mpay_t *p = &s->m.pay[n];
+    macc_t *a = &s->m.acc[slot_of(p->payer, p->chain)];
+    char body[32];
+    bool given = some(s, 3);
+    uint8_t word = (uint8_t)some(s, 200);
+    kmy_err_t want = KMY_OK;
+    const char *kept;
+    if (!p->there)
+        want = KMY_NOT_FOUND;
+    else if (p->query && p->answered)
+        want = KMY_DUPLICATE;
+    else if (!p->query || (p->state != KMY_PAYMENT_SETTLED && p->state != KMY_PAYMENT_REVERSED))
+        want = KMY_CONFLICT;
+    else if (p->state == KMY_PAYMENT_REVERSED || (given && !p->hold && a->balance < p->price))
+        want = KMY_NO_BALANCE;
+    snprintf(body, sizeof body, "answer %u", word);
+    agree(s, given ? "answer" : "release", n, word,
+          pay_answer(&s->rig, n, given ? body : NULL, s->now, &kept, NULL), want);
+    if (want == KMY_DUPLICATE) {
+        bool there = !p->released && p->kept_until >= s->now;
+        snprintf(body, sizeof body, "answer %u", p->body);
+        CHECK((kept != NULL) == there, "payment %u", n);
+        CHECK(!kept || strcmp(kept, body) == 0, "payment %u: %s", n, kept);
+    }
+    if (want != KMY_OK)
+        return;
+    p->answered = true;
+    p->released = !given;
+    p->body = word;
+    p->kept_until = s->now + 24 * HOUR;
+    if (!given) {
+        end_hold(s, p);
+        return;
+    }
+    if (p->hold)
+        a->held -= p->price;
+    else
+        a->balance -= p->price;
+    p->hold = false;
+    a->consumed += p->price;
+}
+
+static void name_of(const sim_t *s, unsigned slot, char out[KMY_ACCOUNT_BYTES_MAX])
+{
+    if (slot == ACCOUNTS - 1)
+        snprintf(out, KMY_ACCOUNT_BYTES_MAX, "local:operator");
+    else
+        snprintf(out, KMY_ACCOUNT_BYTES_MAX, "%s",
+                 pay_payer(chains[s->m.acc[slot].chain], slot < 2 ? slot : 2));
+}
+
+static kmy_account_t look(sim_t *s, unsigned slot)
+{
+    char name[KMY_ACCOUNT_BYTES_MAX];
+    kmy_account_t a;
+    name_of(s, slot, name);
+    kmy_err_t err = kmy_ledger_account_by_name(s->rig.ledger, name, &a, &s->rig.ctx);
+    CHECK(err == KMY_OK, "account %s: %s", name, kmy_err_code(err));
+    return a;
+}
+
+static void do_grant(sim_t *s)
+{
+    unsigned k = some(s, REFS), slot = some(s, ACCOUNTS);
+    int64_t nusd = 1 + some(s, 2) * 777;
+    char ref[16];
+    if (!s->m.acc[slot].there && slot != ACCOUNTS - 1)
+        return;
+    if (!s->m.acc[slot].there) {
+        kmy_err_t made =
+            kmy_ledger_account_make(s->rig.ledger, "local:operator", s->now, NULL, &s->rig.ctx);
+        CHECK(made == KMY_OK, "%s", kmy_err_code(made));
+        s->m.acc[slot].there = true;
+    }
+    kmy_err_t want = KMY_OK;
+    if (s->m.ref[k].there)
+        want =
+            s->m.ref[k].slot == slot && s->m.ref[k].amount == nusd ? KMY_DUPLICATE : KMY_CONFLICT;
+    snprintf(ref, sizeof ref, "grant-%u", k);
+    agree(s, "grant", k, slot,
+          kmy_ledger_credit(s->rig.ledger, look(s, slot).id, "grant", ref, nusd, s->now, NULL,
+                            &s->rig.ctx),
+          want);
+    if (want != KMY_OK)
+        return;
+    s->m.ref[k].there = true;
+    s->m.ref[k].slot = (uint8_t)slot;
+    s->m.ref[k].amount = nusd;
+    credit_slot(s, (uint8_t)slot, 0, nusd);
+}
+
+static void do_lease(sim_t *s)
+{
+    unsigned slot = some(s, ACCOUNTS), shard = some(s, SHARDS);
+    macc_t *a = &s->m.acc[slot];
+    if (!a->there)
+        return;
+    int64_t want = 1 + some(s, 3000000), granted = -1;
+    int64_t expect = want < a->balance ? want : a->balance;
+    kmy_err_t err =
+        kmy_ledger_lease(s->rig.ledger, look(s, slot).id, shard, want, &granted, NULL, &s->rig.ctx);
+    agree(s, "lease", slot, shard, err, KMY_OK);
+    CHECK(granted == expect, "%lld, not %lld", (long long)granted, (long long)expect);
+    a->balance -= granted;
+    a->leased[shard] += granted;
+}
+
+static void do_report(sim_t *s)
+{
+    unsigned at = some(s, ACCOUNTS * SHARDS), tries = 0;
+    while (s->m.acc[at / SHARDS].leased[at % SHARDS] == 0) { /* the next that holds something */
+        if (++tries == ACCOUNTS * SHARDS)
+            return;
+        at = (at + 1) % (ACCOUNTS * SHARDS);
+    }
+    unsigned slot = at / SHARDS, shard = at % SHARDS;
+    macc_t *a = &s->m.acc[slot];
+    int64_t spent = (int64_t)(rig_random(&s->random) % (uint64_t)(a->leased[shard] + 1));
+    int64_t back = (int64_t)(rig_random(&s->random) % (uint64_t)(a->leased[shard] - spent + 1));
+    kmy_ledger_report_t r = { .account_id = look(s, slot).id,
+                              .shard = shard,
+                              .consumed_nusd = spent,
+                              .returned_nusd = back,
+                              .ticks_count = 1 };
+    agree(s, "report", slot, shard, kmy_ledger_settle(s->rig.ledger, &r, s->now, NULL, &s->rig.ctx),
+          KMY_OK);
+    a->leased[shard] -= spent + back;
+    a->consumed += spent;
+    come_in(a, back);
+}
+
+static void do_nonce(sim_t *s)
+{
+    unsigned k = some(s, NONCES);
+    char nonce[16];
+    snprintf(nonce, sizeof nonce, "nonce-%u", k);
+    kmy_err_t err =
+        kmy_ledger_spend_nonce(s->rig.ledger, nonce, s->now + HOUR / 12, s->now, &s->rig.ctx);
+    bool spent = s->m.nonce_until[k] != 0;
+    bool forgettable = s->m.nonce_until[k] + 24 * HOUR < s->now;
+    agree(s, "nonce", k, 0, err, spent && !(forgettable && err == KMY_OK) ? KMY_DUPLICATE : KMY_OK);
+    if (err == KMY_OK)
+        s->m.nonce_until[k] = s->now + HOUR / 12;
+}
+
+/* --- what must hold ------------------------------------------------------------------------------- */
+
+static int64_t check_account(sim_t *s, unsigned slot)
+{
+    const macc_t *a = &s->m.acc[slot];
+    kmy_account_t is = look(s, slot);
+    int64_t leased = a->held;
+    for (int i = 0; i < SHARDS; i++)
+        leased += a->leased[i];
+    CHECK(is.credited_nusd == a->credited && is.balance_nusd == a->balance &&
+              is.leased_nusd == leased && is.consumed_nusd == a->consumed &&
+              is.debt_nusd == a->debt,
+          "slot %u: credited %lld/%lld, balance %lld/%lld, leased %lld/%lld, consumed %lld/%lld, "
+          "debt %lld/%lld",
+          slot, (long long)is.credited_nusd, (long long)a->credited, (long long)is.balance_nusd,
+          (long long)a->balance, (long long)is.leased_nusd, (long long)leased,
+          (long long)is.consumed_nusd, (long long)a->consumed, (long long)is.debt_nusd,
+          (long long)a->debt);
+    /* Invariants 1 and 4 of the threat model. */
+    CHECK(a->credited + a->debt == a->balance + leased + a->consumed, "slot %u", slot);
+    CHECK(a->balance >= 0 && (a->debt == 0 || a->balance == 0), "slot %u", slot);
+    return a->credited;
+}
+
+static void check_payment(sim_t *s, unsigned n)
+{
+    const mpay_t *p = &s->m.pay[n];
+    char id[KMY_PAYMENT_ID_HEX + 1];
+    kmy_payment_row_t row;
+    pay_id(id, n);
+    kmy_err_t err = kmy_ledger_payment_get(s->rig.ledger, id, &row, &s->rig.ctx);
+    CHECK(err == (p->there ? KMY_OK : KMY_NOT_FOUND), "payment %u: %s", n, kmy_err_code(err));
+    if (!p->there)
+        return;
+    CHECK(row.state == p->state && row.answered == p->answered && row.released == p->released,
+          "payment %u: %s, the model %s", n, kmy_payment_state_name(row.state),
+          kmy_payment_state_name(p->state));
+    if (p->state == KMY_PAYMENT_SETTLED)
+        CHECK(strcmp(row.tx, pay_tx(p->tx)) == 0 && row.log_index == p->log, "payment %u", n);
+}
+
+static void check_all(sim_t *s)
+{
+    kmy_ledger_audit_t audit;
+    int64_t credited = 0, paid = 0, granted = 0;
+    uint64_t accounts = 0;
+    for (unsigned i = 0; i < ACCOUNTS; i++) {
+        accounts += s->m.acc[i].there;
+        credited += s->m.acc[i].there ? check_account(s, i) : 0;
+    }
+    for (unsigned n = 0; n < PAYMENTS; n++)
+        check_payment(s, n);
+    for (unsigned i = 0; i < 2 * TXS * LOGS; i++) {
+        const mclaim_t *c = &s->m.claim[0][0][0] + i;
+        paid += c->kind ? c->amount : 0;
+    }
+    for (unsigned i = 0; i < REFS; i++)
+        granted += s->m.ref[i].there ? s->m.ref[i].amount : 0;
+    CHECK(credited == paid + granted, "%lld, %lld", (long long)credited, (long long)paid); /* 5 */
+    kmy_err_t err = kmy_ledger_audit(s->rig.ledger, &audit, &s->rig.ctx);
+    CHECK(err == KMY_OK && audit.faults_count == 0, "%s", audit.first_fault);
+    CHECK(audit.paid_nusd == paid && audit.credited_nusd == credited &&
+              audit.accounts_count == accounts,
+          "%lld", (long long)audit.paid_nusd);
+}
+
+/* --- batches ---------------------------------------------------------------------------------------- */
+
+static void crash(sim_t *s)
+{
+    kmy_ledger_close(s->rig.ledger); /* with its batch, if it has one */
+    kmy_err_t err = kmy_ledger_open(&s->rig.ledger, s->rig.path, &s->rig.recovery, &s->rig.ctx);
+    CHECK(err == KMY_OK, "%s", s->rig.ctx.detail);
+    int64_t leased = 0, held = 0;
+    for (int i = 0; i < ACCOUNTS; i++) {
+        macc_t *a = &s->m.acc[i];
+        for (int j = 0; j < SHARDS; j++) {
+            leased += a->leased[j];
+            come_in(a, a->leased[j]);
+            a->leased[j] = 0;
+        }
+        held += a->held;
+        come_in(a, a->held);
+        a->held = 0;
+    }
+    for (int n = 0; n < PAYMENTS; n++)
+        s->m.pay[n].hold = false;
+    CHECK(s->rig.recovery.leases_nusd == leased && s->rig.recovery.holds_nusd == held, "%lld",
+          (long long)leased);
+}
+
+static void file_bytes_max(rlim_t bytes)
+{
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0, "getrlimit");
+    limit.rlim_cur = bytes;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+}
+
+static void end_batch(sim_t *s)
+{
+    unsigned how = some(s, 20);
+    const char *word = how < 2 ? "abort" : how < 4 ? "crash" : how < 6 ? "refused" : "commit";
+    if (s->tells)
+        printf("%3d %s\n", s->batch, word);
+    if (how < 2) {
+        kmy_ledger_abort(s->rig.ledger);
+        s->m = s->before;
+    } else if (how < 4) {
+        s->m = s->before;
+        crash(s);
+    } else if (how < 6) {
+        file_bytes_max(4096); /* no page but the first can be written */
+        kmy_err_t err = kmy_ledger_commit(s->rig.ledger, &s->rig.ctx);
+        file_bytes_max(RLIM_INFINITY);
+        /* A batch that changed nothing has nothing to be refused. */
+        CHECK(err == KMY_IO || memcmp(&s->m, &s->before, sizeof s->m) == 0, "%s",
+              kmy_err_code(err));
+        s->m = s->before;
+    } else {
+        kmy_err_t err = kmy_ledger_commit(s->rig.ledger, &s->rig.ctx);
+        CHECK(err == KMY_OK, "%s", s->rig.ctx.detail);
+        if (some(s, 8) == 0)
+            crash(s);
+    }
+}
+
+static void run_batch(sim_t *s)
+{
+    static void (*const steps[])(sim_t *) = {
+        do_reserve, do_reserve, do_reserve, do_state, do_state, do_settle, do_settle, do_transfer,
+        do_answer,  do_answer,  do_reverse, do_grant, do_lease, do_lease,  do_report, do_nonce,
+    };
+    s->now += some(s, 30) == 0 ? 30 * HOUR : some(s, 3) * HOUR;
+    s->before = s->m;
+    CHECK(kmy_ledger_begin(s->rig.ledger, &s->rig.ctx) == KMY_OK, "%s", s->rig.ctx.detail);
+    for (unsigned n = 1 + some(s, 8); n > 0; n--)
+        steps[some(s, sizeof steps / sizeof *steps)](s);
+    end_batch(s);
+    check_all(s);
+}
+
+static void run_seed(uint64_t seed, bool tells)
+{
+    static sim_t s;
+    memset(&s, 0, sizeof s);
+    running = &s;
+    s.seed = seed;
+    s.random = rig_seed(seed);
+    s.now = NOW;
+    s.tells = tells;
+    rig_make(&s.rig, 1);
+    kmy_err_t err = kmy_ledger_open(&s.rig.ledger, s.rig.path, NULL, &s.rig.ctx);
+    CHECK(err == KMY_OK, "%s", s.rig.ctx.detail);
+    for (s.batch = 0; s.batch < BATCHES; s.batch++)
+        run_batch(&s);
+    rig_remove(&s.rig);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : SEEDS;
+    signal(SIGXFSZ, SIG_IGN);
+    for (uint64_t seed = first; seed < first + count; seed++)
+        run_seed(seed, argc == 2);
+    printf("sim_ledger: %llu seeds of %d batches, nothing to say\n", (unsigned long long)count,
+           BATCHES);
+    return 0;
+}
