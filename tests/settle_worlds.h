@@ -320,7 +320,9 @@ static bool world_act(world_t *w, kmy_settle_action_t a)
             return false;
         if (world_chance(w, 10))
             return world_crash(w); /* done, not told */
-        return world_tell(w, (kmy_settle_event_t){ .kind = KMY_SETTLE_EV_CREDITED });
+        if (!world_tell(w, (kmy_settle_event_t){ .kind = KMY_SETTLE_EV_CREDITED }))
+            return false;
+        return w->s.state == KMY_PAYMENT_SETTLED || world_wrong("credited, and not settled");
     case KMY_SETTLE_SUBMIT:
         if (!world_submit(w))
             return false;
