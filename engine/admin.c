@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/money.h"
 #include "engine/conn.h"
+#include "engine/mint.h"
 #include "engine/reply.h"
 #include "engine/roster.h"
 #include "engine/shard.h"
@@ -146,11 +147,6 @@ bool kmy_admin_sources(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
 
 /* --- verbs --------------------------------------------------------------------------------- */
 
-static void put_ns(kmy_buf_t *b, const char *key, int64_t s)
-{
-    kmy_buf_fmt(b, ",\"%s\":\"%" PRId64 "\"", key, s * KMY_NS_PER_S);
-}
-
 static void put_money(kmy_buf_t *b, const char *key, int64_t nusd)
 {
     kmy_buf_fmt(b, ",\"%s\":", key);
@@ -215,21 +211,14 @@ static kmy_err_t read_mint(kmy_shard_t *s, const kmy_http_request_t *req, kmy_vi
 static bool minted(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
 {
     const kmy_tell_t *t = s->answer;
-    kmy_token_claims_t claims = { .issued_s = s->now_wall_ns / KMY_NS_PER_S };
-    claims.expires_s = claims.issued_s + t->when_s;
-    memcpy(claims.account, t->text, sizeof claims.account);
-    char token[KMY_TOKEN_BYTES_MAX];
     kmy_errctx_t ctx = { 0 };
-    kmy_err_t err = kmy_token_sign(s->token_key, &claims, token, &ctx);
+    kmy_buf_t b = kmy_reply_body(s);
+    kmy_buf_str(&b, "{");
+    kmy_err_t err = kmy_mint_put(s, t->text, t->when_s, &b, &ctx);
     if (err != KMY_OK) {
         kmy_reply_problem(s, c, req, err, ctx.detail);
         return true;
     }
-    kmy_buf_t b = kmy_reply_body(s);
-    kmy_buf_str(&b, "{\"account\":");
-    kmy_buf_json_str(&b, claims.account, strlen(claims.account));
-    kmy_buf_fmt(&b, ",\"token\":\"%s\",\"jti\":\"%s\"", token, claims.jti);
-    put_ns(&b, "expires_at", claims.expires_s);
     put_money(&b, "credited", t->amount_nusd);
     put_money(&b, "balance", t->free_nusd + t->leased_nusd);
     kmy_buf_str(&b, "}");

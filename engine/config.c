@@ -473,6 +473,9 @@ static kmy_err_t check_together(const kmy_config_t *cfg, const char *name, kmy_e
     if (!cfg->public_door.tls_cert[0] != !cfg->public_door.tls_key[0])
         return kmy_config_fail(ctx, name, "public.tls_cert",
                                "TLS wants both public.tls_cert and public.tls_key, or neither");
+    if (strpbrk(cfg->public_door.url, "?#\"\\"))
+        return kmy_config_fail(ctx, name, "public.url",
+                               "is no beginning of an address: leave out what follows a ? or #");
     if (cfg->lease.min_nusd > cfg->lease.max_nusd)
         return kmy_config_fail(ctx, name, "lease.min", "is above lease.max");
     if (cfg->lease.max_nusd < cfg->prices.tick_nusd || cfg->lease.max_nusd < cfg->prices.query_nusd)

@@ -27,7 +27,7 @@
 const kmy_config_key_t kmy_config_keys[] = {
     /* path, type, shape, where it is kept, default, min, max, words, help */
     { "public.listen", KMY_KEY_TEXT, KMY_SHAPE_LISTEN, AT(public_door.listen), "127.0.0.1:8402", 1, TEXT, 0, "address and port of the public door; port 0: any free port" },
-    { "public.url", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(public_door.url), "", 0, TEXT, HTTP, "how customers reach the public door; empty: the bound address; not used yet" },
+    { "public.url", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(public_door.url), "", 0, 200, HTTP, "how customers reach the public door, which is what offers and sign-ins name; empty: the bound address" },
     { "public.tls_cert", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_cert), "", 0, TEXT, 0, "certificate chain (PEM file): the public door then speaks TLS 1.2 and 1.3 only; read again on SIGHUP" },
     { "public.tls_key", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(public_door.tls_key), "", 0, TEXT, 0, "private key (PEM file) of tls_cert" },
     { "public.deflate", KMY_KEY_BOOL, KMY_SHAPE_ANY, AT(public_door.deflate), "true", 0, 1, 0, "permessage-deflate (RFC 7692) for WebSocket clients that offer it" },

@@ -8,6 +8,7 @@
 #include "engine/history.h"
 #include "engine/keeper.h"
 #include "engine/limiter.h"
+#include "engine/offers.h"
 #include "engine/recorder.h"
 #include "engine/roster.h"
 #include "engine/session_table.h"
@@ -58,6 +59,7 @@ struct kmy_daemon {
     char admin_token[ADMIN_TOKEN_BYTES + 1];
     char epoch[64];
     char public_text[KMY_DOOR_TEXT_BYTES];
+    kmy_offers_t offers;
     char admin_text[KMY_DOOR_TEXT_BYTES];
     kmy_roster_t *roster;
     kmy_session_table_t *sessions;
@@ -297,11 +299,16 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .limiter = d->limiter,
             .tls = d->tls,
             .public_open = &d->public_open,
+            .offers = &d->offers,
             .conformance_echo = options->conformance_echo,
             .start_mono_ns = d->start_mono_ns,
         };
         err =
             kmy_door_listen(&public_door, d->shards_count > 1, &o.listen_fd[KMY_DOOR_PUBLIC], ctx);
+        if (err == KMY_OK && i == 0) {
+            kmy_door_text(&public_door, d->public_text);
+            err = kmy_offers_init(&d->offers, d->config, d->public_text, ctx);
+        }
         if (err == KMY_OK && i == 0)
             err = kmy_door_listen(&admin_door, false, &o.listen_fd[KMY_DOOR_ADMIN], ctx);
         if (err == KMY_OK)
@@ -315,7 +322,6 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
                 close(o.listen_fd[door]);
         }
     }
-    kmy_door_text(&public_door, d->public_text);
     kmy_door_text(&admin_door, d->admin_text);
     return err;
 }

@@ -306,3 +306,8 @@ kmy_verdict_t kmy_limiter_address(kmy_limiter_t *l, const struct in6_addr *addr,
 {
     return kmy_buckets_take(l->addresses, kmy_peer_name(addr), l->address, now_ns);
 }
+
+void kmy_limiter_address_give(kmy_limiter_t *l, const struct in6_addr *addr)
+{
+    kmy_buckets_give(l->addresses, kmy_peer_name(addr), l->address);
+}

@@ -76,6 +76,7 @@ typedef enum { KMY_LIMIT_MINUTE, KMY_LIMIT_HOUR } kmy_limit_window_t;
 kmy_verdict_t kmy_limiter_account(kmy_limiter_t *l, const char *name, int64_t now_ns,
                                   kmy_limit_window_t *which);
 kmy_verdict_t kmy_limiter_address(kmy_limiter_t *l, const struct in6_addr *addr, int64_t now_ns);
+void kmy_limiter_address_give(kmy_limiter_t *l, const struct in6_addr *addr);
 
 /* Connections per address, counted exactly, under a mutex that is held for a few dozen instructions: accepting costs system calls anyway.
    kmy_crowd_enter: false above max (nothing was counted); each true one needs its kmy_crowd_leave.  conns_max: of all addresses together. */

@@ -10,16 +10,9 @@
 bool kmy_query_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body);
 bool kmy_query_post(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body);
 bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body);
-bool kmy_query_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                       kmy_view_t body);
-bool kmy_query_revoke(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                      kmy_view_t body);
-
-/* The members of one feed's newest value, as all answers have them: "feed", "data", "epoch", ... "cached"; it has one. */
-void kmy_query_put(const kmy_shard_t *s, kmy_buf_t *b, const kmy_feed_t *feed);
 
 /* Who pays for this request, by its bearer or else by `shown` (a token shown in another way; NULL: none), and that price_nusd lies in the
-   account's lease.  false: refused with the whole answer sent (*answered), or parked, and the request comes again. */
+   account's lease; for routes that take no payment of their own (who shows no token is offered a deposit).  false: refused with the whole answer sent (*answered), or parked, and the request comes again. */
 bool kmy_query_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                       const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
                       kmy_token_claims_t *claims, bool *answered);

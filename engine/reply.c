@@ -15,7 +15,7 @@ static const char cors[] = "Access-Control-Allow-Origin: *\r\n"
 bool kmy_reply_head(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
                     const char *type, const char *extra, size_t body_bytes)
 {
-    char head[2048];
+    char head[8192]; /* an offer has up to 4 KiB, the caller's other lines and ours less than 2 */
     kmy_buf_t b = kmy_buf(head, sizeof head);
     bool keep = req && req->keep_alive && !c->peer_ended;
     kmy_buf_fmt(&b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, kmy_http_reason(status), s->date);
@@ -76,17 +76,22 @@ void kmy_reply_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
     kmy_reply(s, c, req, 200, "application/json", "", body);
 }
 
+void kmy_reply_put_problem(kmy_buf_t *b, kmy_err_t err, const char *detail)
+{
+    kmy_buf_fmt(b,
+                "{\"type\":\"urn:kamiyo:error:%s\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\","
+                "\"detail\":",
+                kmy_err_code(err), kmy_err_text(err), kmy_err_http(err), kmy_err_code(err));
+    kmy_buf_json_str(b, detail, strlen(detail));
+}
+
 void kmy_reply_problem_with(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                             kmy_err_t err, const char *detail, const char *extra,
                             const kmy_buf_t *more)
 {
     char text[4096];
     kmy_buf_t b = kmy_buf(text, sizeof text);
-    kmy_buf_fmt(&b,
-                "{\"type\":\"urn:kamiyo:error:%s\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\","
-                "\"detail\":",
-                kmy_err_code(err), kmy_err_text(err), kmy_err_http(err), kmy_err_code(err));
-    kmy_buf_json_str(&b, detail, strlen(detail));
+    kmy_reply_put_problem(&b, err, detail);
     if (more)
         kmy_buf_bytes(&b, more->data, more->len);
     kmy_buf_str(&b, "}");

@@ -4,6 +4,10 @@
 
 #include "engine/shard_types.h"
 
+/* A 402's head without the lines of its caller and of the limits: status 31, date 37, type 32, length 24, no-store 25, the lines for browsers 206,
+   connection 24, end 2. */
+enum { KMY_REPLY_HEAD_BYTES_MAX = 384 };
+
 /* The body is built in shard->scratch: kmy_reply_body gives the buffer, kmy_reply sends it. */
 static inline kmy_buf_t kmy_reply_body(kmy_shard_t *s)
 {
@@ -24,6 +28,8 @@ bool kmy_reply_events(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
 /* application/problem+json with the error's own status and code. */
 void kmy_reply_problem(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_err_t err,
                        const char *detail);
+/* The beginning of such a document, up to its detail: the caller goes on with ,"name":value and ends it with a brace. */
+void kmy_reply_put_problem(kmy_buf_t *b, kmy_err_t err, const char *detail);
 /* The same with more members, each written as ,"name":value into `more` (NULL: none), and header lines. */
 void kmy_reply_problem_with(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                             kmy_err_t err, const char *detail, const char *extra,

@@ -1,11 +1,13 @@
 #include "engine/routes.h"
 
 #include "base/clock.h"
+#include "engine/account_routes.h"
 #include "engine/admin.h"
 #include "engine/compare_route.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/history_route.h"
+#include "engine/pay_routes.h"
 #include "engine/query.h"
 #include "engine/reply.h"
 #include "engine/snapshot_route.h"
@@ -196,11 +198,16 @@ static const struct {
     { KMY_DOOR_PUBLIC, "GET", "/v1/ingest-data", kmy_query_get },
     { KMY_DOOR_PUBLIC, "POST", "/v1/ingest-data", kmy_query_post },
     { KMY_DOOR_PUBLIC, "POST", "/v1/ingest-data/batch", kmy_query_batch },
-    { KMY_DOOR_PUBLIC, "GET", "/v1/account", kmy_query_account },
+    { KMY_DOOR_PUBLIC, "POST", "/v1/deposit", kmy_pay_deposit },
+    { KMY_DOOR_PUBLIC, "POST", "/v1/tokens", kmy_pay_tokens },
+    { KMY_DOOR_PUBLIC, "POST", "/v1/x402/verify-payment", kmy_pay_transfer },
+    { KMY_DOOR_PUBLIC, "GET", "/v1/payments/{id}", kmy_pay_state },
+    { KMY_DOOR_PUBLIC, "GET", "/.well-known/x402", kmy_pay_about },
+    { KMY_DOOR_PUBLIC, "GET", "/v1/account", kmy_account_get_route },
     { KMY_DOOR_PUBLIC, "GET", "/v1/history", kmy_history_get },
     { KMY_DOOR_PUBLIC, "GET", "/v1/compare", kmy_compare_get },
     { KMY_DOOR_PUBLIC, "GET", "/v1/snapshot", kmy_snapshot_get },
-    { KMY_DOOR_PUBLIC, "POST", "/v1/tokens/revoke", kmy_query_revoke },
+    { KMY_DOOR_PUBLIC, "POST", "/v1/tokens/revoke", kmy_account_revoke_route },
     { KMY_DOOR_PUBLIC, "GET", "/v1/sources", kmy_admin_sources },
     { KMY_DOOR_PUBLIC, "GET", "/v1/stream", stream },
     { KMY_DOOR_PUBLIC, "GET", "/stream-data", stream },
@@ -225,6 +232,14 @@ static bool same_method(const kmy_http_request_t *req, const char *method)
 {
     return kmy_view_is(req->method, method) ||
            (strcmp(method, "GET") == 0 && kmy_view_is(req->method, "HEAD"));
+}
+
+/* A path of the table that ends in {id} stands for any that goes on there, by at least one byte. */
+static bool same_path(kmy_view_t path, const char *of_table)
+{
+    size_t fixed = strcspn(of_table, "{");
+    return of_table[fixed] ? path.len > fixed && memcmp(path.ptr, of_table, fixed) == 0
+                           : kmy_view_is(path, of_table);
 }
 
 static void preflight(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
@@ -255,7 +270,7 @@ bool kmy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy
     kmy_buf_t allowed = kmy_buf(extra, sizeof extra - 1);
     s->limit_lines[0] = 0;
     for (int i = 0; i < ROUTES_COUNT; i++) {
-        if (routes[i].door != c->door || !kmy_view_is(path, routes[i].path))
+        if (routes[i].door != c->door || !same_path(path, routes[i].path))
             continue;
         if (same_method(req, routes[i].method)) {
             bool done = routes[i].answer(s, c, req, body);

@@ -353,8 +353,8 @@ typedef struct kmy_shard_options {
     size_t revoked_count;
     const uint8_t *token_secret;
     size_t token_secret_len;
-    const char *admin_token; /* bearer of the operator verbs */
-    const char *public_url;
+    const char *admin_token;                 /* bearer of the operator verbs */
+    const struct kmy_offers *offers;         /* offers.h; of all shards; borrowed */
     const kmy_receipt_public_t *receipt_key; /* borrowed */
     kmy_metrics_t *metrics;                  /* this shard's own */
     kmy_metrics_t *const *all_metrics;       /* for the page */

@@ -36,7 +36,7 @@ typedef enum {
     KMY_SLIP_AGAIN,     /* a QUERY that was answered before: body has the same bytes */
     KMY_SLIP_PENDING,   /* payment_id, state: not known yet; ask again */
     KMY_SLIP_REFUSED,   /* err, reason, detail: nothing was taken */
-    KMY_SLIP_NOT_FOUND, /* STATE of an id we do not know */
+    KMY_SLIP_NOT_FOUND, /* STATE of an id we do not know; SIGNIN of an address that never paid: account is the address, proven */
 } kmy_slip_result_t;
 
 typedef struct kmy_slip {

@@ -5,6 +5,7 @@
 #include "engine/body.h"
 #include "engine/page.h"
 #include "engine/query.h"
+#include "engine/query_ask.h"
 #include "engine/reply.h"
 #include "engine/throttle.h"
 

@@ -80,6 +80,14 @@ bool kmy_throttle_address(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
     return false;
 }
 
+void kmy_throttle_undo(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
+{
+    struct in6_addr client = kmy_peer_client(req, &c->peer, &s->o.limiter->proxies);
+    if (c->door == KMY_DOOR_PUBLIC)
+        kmy_limiter_address_give(s->o.limiter, &client);
+    s->limit_lines[0] = 0;
+}
+
 bool kmy_throttle_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                           const char *account)
 {

@@ -119,8 +119,11 @@ static const struct {
     { "public: { listen: \"127.0.0.1:65536\" }\n",
       "f.yaml:1: public.listen: '127.0.0.1:65536' is no IP address with a port, such as "
       "127.0.0.1:8402 or [::1]:0; legal: IP address and port, 1 to 511 bytes" },
+    { "public: { url: \"https://x/?a\" }\n",
+      "f.yaml: public.url: is no beginning of an address: leave "
+      "out what follows a ? or #" },
     { "public: { url: \"ftp://x\" }\n", "f.yaml:1: public.url: 'ftp://x' is no address of that "
-                                        "kind; legal: http https, 0 to 511 bytes" },
+                                        "kind; legal: http https, 0 to 200 bytes" },
     { "sources: { binance: { url: \"wss:///x\" } }\n",
       "f.yaml:1: sources.binance.url: 'wss:///x' is an address without a host; legal: ws wss, 0 to "
       "511 bytes" },
@@ -347,12 +350,13 @@ static char *printed(const kmy_config_t *cfg)
 
 /* A value other than the default for every key that is kept. */
 static const char unusual[] =
-    "public: { listen: \"[::1]:0\", url: \"https://k.example/\\\"\\\\x\", deflate: false }\n"
+    "public: { listen: \"[::1]:0\", url: \"https://k.example/x\", deflate: false }\n"
     "admin: { listen: \"0.0.0.0:1\" }\ndata: \"/a \\\"b\\\"\\\\ä\"\nshards: { count: 3, pin: false "
     "}\n"
     "tokens: { secret_file: s, lifetime: 90s }\n"
     "sources:\n  binance: { url: \"ws://b\", ca_file: c, symbols: [X], streams: [aggTrade] }\n"
-    "  pyth: { url: \"ws://p\", ca_file: d, token_env: E, token_file: t, feeds: [A/B], verify: "
+    "  pyth: { url: \"ws://p\", ca_file: d, token_env: E, token_file: \"t\\\"\\\\x\", feeds: "
+    "[A/B], verify: "
     "false }\n"
     "feeds:\n  - { name: A/B, aliases: [x, y], sources: [pyth], stale_after: 250ms, required: true "
     "}\n"

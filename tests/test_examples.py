@@ -151,6 +151,7 @@ def documented_answers_have_the_members_of_real_ones():
             ("GET /v1/account", d.ask("GET", "/v1/account", token=token)),
             ("POST /v1/tokens/revoke", d.ask("POST", "/v1/tokens/revoke", token=d.mint("local:dave", "0"))),
             ("GET /v1/sources", d.ask("GET", "/v1/sources")),
+            ("GET /.well-known/x402", d.ask("GET", "/.well-known/x402")),
             ("GET /readyz", d.ask("GET", "/readyz", door="admin")),
             ("POST /v1/admin/tokens", d.operator("POST", "/v1/admin/tokens", {"account": "local:eve", "usd": "0.5", "ttl_s": 600})),
             ("GET /v1/admin/accounts", d.operator("GET", "/v1/admin/accounts?account=local:alice")),

@@ -1,0 +1,25 @@
+/* dollar 5/7   in: a request   out: engine/account */
+/* bearer: who pays for a request by a token, and that there is enough.  Shard thread. */
+#ifndef KMY_ENGINE_BEARER_H
+#define KMY_ENGINE_BEARER_H
+
+#include "engine/demand.h"
+#include "engine/shard_types.h"
+
+typedef enum {
+    KMY_BEARER_OK,
+    KMY_BEARER_ANSWERED, /* refused: the whole answer was sent */
+    KMY_BEARER_PARKED,   /* the request comes again */
+} kmy_bearer_t;
+
+/* The account of the request's bearer, or else of `shown` (a token shown in another way; NULL: none).  demand: what is answered to who shows none;
+   NULL: the route costs nothing, and who shows none gets 401. */
+kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                             const char *shown, const kmy_demand_t *demand,
+                             kmy_shard_account_t **acc, kmy_token_claims_t *claims);
+/* The same, and the demand's price lies in the account's lease: the caller may charge it, now. */
+kmy_bearer_t kmy_bearer_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                               const char *shown, const kmy_demand_t *demand,
+                               kmy_shard_account_t **acc, kmy_token_claims_t *claims);
+
+#endif
