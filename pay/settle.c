@@ -163,7 +163,8 @@ static void submit(step_t *x)
         s->waits = 0;
         s->unknown_from_s = x->now.unix_s;
     }
-    s->state = KMY_PAYMENT_SUBMITTED;
+    if (s->state != KMY_PAYMENT_UNKNOWN) /* then it is only asked for once more */
+        s->state = KMY_PAYMENT_SUBMITTED;
     x->action.save = true;
     act(x, KMY_SETTLE_SUBMITTING, KMY_SETTLE_SUBMIT);
 }
@@ -433,6 +434,7 @@ static void probed(step_t *x)
     search(x);
 }
 
+/* Used or cancelled there: which, and how deep, its receipt says. */
 static void found_use(step_t *x)
 {
     KMY_ASSERT(x->e->tx && x->e->tx[0]);
@@ -440,21 +442,6 @@ static void found_use(step_t *x)
     x->s->by_logs = true;
     x->s->dry = 0;
     look(x);
-}
-
-static bool deep(const step_t *x)
-{
-    return x->e->depth >= x->s->terms.confirmations;
-}
-
-static void found_cancel(step_t *x)
-{
-    x->s->dry = 0;
-    x->s->submit_wanted = false;
-    if (deep(x))
-        fail_for_good(x, reason_state);
-    else
-        rest(x, KMY_SETTLE_DEEPER_S_MAX);
 }
 
 static void found_nothing(step_t *x)
@@ -473,6 +460,11 @@ static void found_nothing(step_t *x)
             set_state(x, KMY_PAYMENT_UNKNOWN);
         wait(x);
     }
+}
+
+static bool deep(const step_t *x)
+{
+    return x->e->depth >= x->s->terms.confirmations;
 }
 
 static void receipt_paid(step_t *x)
@@ -552,7 +544,7 @@ static handler_t *const table[KMY_SETTLE_PHASES][KMY_SETTLE_EVENTS] = {
     [KMY_SETTLE_LOOKING] = { EV(RECEIPT_PAID) = receipt_paid, EV(RECEIPT_OTHER) = receipt_other,
                              EV(RECEIPT_NONE) = receipt_none, EV(CHAIN_LOST) = wait,
                              EV(RETRY) = on_retry, EV(SAVE_FAILED) = on_save_failed },
-    [KMY_SETTLE_SEARCHING] = { EV(LOGS_USED) = found_use, EV(LOGS_CANCELLED) = found_cancel,
+    [KMY_SETTLE_SEARCHING] = { EV(LOGS_USED) = found_use, EV(LOGS_CANCELLED) = found_use,
                                EV(LOGS_NONE) = found_nothing, EV(CHAIN_LOST) = wait,
                                EV(RETRY) = on_retry, EV(SAVE_FAILED) = on_save_failed, LATE },
     [KMY_SETTLE_CREDITING] = { EV(CREDITED) = credited, EV(CREDIT_CONFLICT) = credit_conflict,

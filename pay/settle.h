@@ -98,10 +98,10 @@ typedef enum {
     KMY_SETTLE_EV_SETTLE_LOST,    /* no answer, or UNKNOWN; tx if it named one */
     KMY_SETTLE_EV_AUTHORIZATION,  /* used, head, time_s */
     KMY_SETTLE_EV_LOGS_USED,      /* tx */
-    KMY_SETTLE_EV_LOGS_CANCELLED, /* depth */
+    KMY_SETTLE_EV_LOGS_CANCELLED, /* tx: likewise looked at */
     KMY_SETTLE_EV_LOGS_NONE,
     KMY_SETTLE_EV_RECEIPT_PAID, /* depth, log_index */
-    KMY_SETTLE_EV_RECEIPT_OTHER, /* depth; spent: the authorization was used up in it, without paying us */
+    KMY_SETTLE_EV_RECEIPT_OTHER, /* depth; spent: the authorization was used up or cancelled in it, without paying us */
     KMY_SETTLE_EV_RECEIPT_NONE,
     KMY_SETTLE_EV_CHAIN_LOST,      /* whichever question to the chain it was */
     KMY_SETTLE_EV_CREDITED,        /* the ledger did it, or had done it */

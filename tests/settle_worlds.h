@@ -209,7 +209,6 @@ static kmy_settle_event_t world_chain(world_t *w, const kmy_settle_action_t *ask
             return e;
         e.kind = l->kind == LAND_CANCEL ? KMY_SETTLE_EV_LOGS_CANCELLED : KMY_SETTLE_EV_LOGS_USED;
         e.tx = l->tx;
-        e.depth = kmy_settle_depth(w->s.head, block);
         return e;
     default:
         break;
@@ -280,7 +279,8 @@ static bool world_crash(world_t *w)
 static bool world_submit(world_t *w)
 {
     double delay;
-    if (w->state != KMY_PAYMENT_SUBMITTED)
+    if (w->state != KMY_PAYMENT_SUBMITTED &&
+        !(w->state == KMY_PAYMENT_UNKNOWN && !w->terms.has_rpc)) /* asked for once more */
         return world_wrong("submitted, but not saved as submitted");
     if (w->open_submits && w->terms.has_rpc)
         return world_wrong("a second submission while the first may still work");
@@ -303,8 +303,8 @@ static bool world_act(world_t *w, kmy_settle_action_t a)
         if (world_chance(w, 2))
             return world_crash(w); /* before it is saved */
         if (a.save) {
-            if (w->state == KMY_PAYMENT_SETTLED)
-                return world_wrong("a settled payment changed its state");
+            if (!kmy_payment_may_follow(w->state, w->s.state))
+                return world_wrong("a state that the ledger would not take");
             world_save(w);
         }
         if (world_chance(w, 3) && a.kind != KMY_SETTLE_CREDIT)

@@ -15,8 +15,8 @@
 
 /* A script of letters, one event each, and what comes of it:
      V verify yes   v no        w lost      Y settle yes    N no          L lost       P pending
-     U used         u unused    o unused, and valid_before passed         F found in logs   f nowhere  C cancelled, deep   c shallow
-     D paid, deep   d shallow   X spent     x another's     n no receipt   - chain lost     T timer    R retry
+     U used         u unused    o unused, and valid_before passed         F found in logs   f nowhere  C cancelled
+     D paid, deep   d shallow   X spent, deep   s shallow   x another's     n no receipt   - chain lost     T timer    R retry
      K credited     k conflict  ! save failed (nothing put back)
    Actions:  verify auth submit receipt logs wait credit fail (for now) FAIL (for good) none; a star: saved first */
 static const struct {
@@ -53,7 +53,8 @@ static const struct {
     { "verify is silent", true, true, "wTwTwTwTwu",
       "verify wait verify wait verify wait verify wait verify auth fail*" },
     { "used before we could submit it", true, false, "UFDK", "auth logs receipt credit none" },
-    { "cancelled", true, false, "uLTUcTUC", "auth submit* wait* auth logs wait auth logs FAIL*" },
+    { "cancelled", true, false, "uLTUCsTX",
+      "auth submit* wait* auth logs receipt wait receipt FAIL*" },
     { "used for something else with the same nonce", true, false, "uLTUFX",
       "auth submit* wait* auth logs receipt FAIL*" },
     { "the chain does not answer", true, false, "-T-TuL",
@@ -96,7 +97,7 @@ static kmy_settle_event_t event_of(char c)
         { 'P', KMY_SETTLE_EV_SETTLE_PENDING }, { 'U', KMY_SETTLE_EV_AUTHORIZATION },
         { 'u', KMY_SETTLE_EV_AUTHORIZATION },  { 'o', KMY_SETTLE_EV_AUTHORIZATION },
         { 'F', KMY_SETTLE_EV_LOGS_USED },      { 'f', KMY_SETTLE_EV_LOGS_NONE },
-        { 'C', KMY_SETTLE_EV_LOGS_CANCELLED }, { 'c', KMY_SETTLE_EV_LOGS_CANCELLED },
+        { 'C', KMY_SETTLE_EV_LOGS_CANCELLED }, { 's', KMY_SETTLE_EV_RECEIPT_OTHER },
         { 'D', KMY_SETTLE_EV_RECEIPT_PAID },   { 'd', KMY_SETTLE_EV_RECEIPT_PAID },
         { 'X', KMY_SETTLE_EV_RECEIPT_OTHER },  { 'x', KMY_SETTLE_EV_RECEIPT_OTHER },
         { 'n', KMY_SETTLE_EV_RECEIPT_NONE },   { '-', KMY_SETTLE_EV_CHAIN_LOST },
@@ -109,8 +110,8 @@ static kmy_settle_event_t event_of(char c)
         assert_true(++i < sizeof kinds / sizeof kinds[0]);
     e.kind = kinds[i].kind;
     e.used = c == 'U';
-    e.spent = c == 'X';
-    e.depth = c == 'd' || c == 'c' ? 2 : 3;
+    e.spent = c == 'X' || c == 's';
+    e.depth = c == 'd' || c == 's' ? 2 : 3;
     if (c == 'N' || c == 'L')
         e.tx = NULL;
     if (c == 'F')
