@@ -1,5 +1,5 @@
 /* The audit finds each kind of damage.  It is planted with plain LMDB calls, as a broken disk or a bug would. */
-#include "tests/ledger_rig.h"
+#include "tests/ledger_payment_rig.h"
 
 #include <lmdb.h>
 
@@ -89,7 +89,7 @@ static void plant(const char *path, const damage_t *d)
     MDB_dbi dbi;
     MDB_val key = { d->key_bytes, (void *)d->key };
     MDB_val value;
-    uint8_t bytes[256];
+    uint8_t bytes[512];
     assert_int_equal(mdb_env_create(&env), 0);
     assert_int_equal(mdb_env_set_maxdbs(env, 32), 0);
     assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
@@ -122,6 +122,93 @@ static void each_planted_damage_is_found_and_named(void **state)
         kmy_ledger_audit_t audit = rig_audit(&r);
         if (audit.faults_count == 0 || !strstr(audit.first_fault, damages[i].want))
             fail_msg("%s: %llu faults, the first: %s", damages[i].what,
+                     (unsigned long long)audit.faults_count, audit.first_fault);
+        rig_remove(&r);
+    }
+}
+
+/* 1 settled deposit of payer 1, 2 a query of payer 2 that is held, 3 an open one with a client's id, 4 reversed, 5 answered, and a plain
+   transfer of payer 7.  Accounts in that order: 1 of payer 1, 2 of payer 2, 3 of payer 4, 4 of payer 5, 5 of payer 7. */
+#define PAY(n)   K("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" n)
+#define TX(n)    "0x000000000000000000000000000000000000000000000000000000000000000" n
+#define ADDRESS1 K("eip155:0x0000000000000000000000000000000000000001")
+#define CLAIM1   K(BASE "|" TX("1") "|0")
+#define CLAIM7   K(BASE "|" TX("7") "|3")
+#define HOLD2    K("\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\2")
+#define PAYER(p) "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" p "\0\0\0\0\0\0\0\0\0\0\0\0"
+static const damage_t payment_damages[] = {
+    { "state of a settled one", "payments", PAY("\1"), FLIP, 1, NONE, "" },
+    { "version of one", "payments", PAY("\1"), FLIP, 0, NONE, "a payment is damaged" },
+    { "account of one", "payments", PAY("\1"), FLIP, 24, NONE, "entry 1 is not its credit" },
+    { "entry of one", "payments", PAY("\1"), FLIP, 32, NONE, "entry 0 is not its credit" },
+    { "log index of one", "payments", PAY("\1"), FLIP, 4, NONE, "could be redeemed again" },
+    { "transaction of one", "payments", PAY("\1"), FLIP, 60, NONE, "could be redeemed again" },
+    { "reversals of one", "payments", PAY("\4"), FLIP, 40, NONE, "never was" },
+    { "a settled one", "payments", PAY("\1"), DROP, 0, NONE, "promises" },
+    { "one too many", "payments", PAY("\1"), PUT_OTHER, 0, PAY("\6"), "its promise is missing" },
+    { "amount that was promised", "promises", PAY("\1"), FLIP, 24, NONE, "is not its credit" },
+    { "chain that was promised", "promises", PAY("\1"), FLIP, 160, NONE, "could be redeemed" },
+    { "a promise", "promises", PAY("\1"), DROP, 0, NONE, "its promise is missing" },
+    { "a claim of a payment", "claims", CLAIM1, DROP, 0, NONE, "could be redeemed again" },
+    { "account in a claim", "claims", CLAIM1, FLIP, 8, NONE, "does not say what its payment" },
+    { "id in a claim", "claims", CLAIM1, FLIP, 47, NONE, "does not say what its payment" },
+    { "a payment's claim turned plain", "claims", CLAIM1, FLIP, 1, NONE, "does not say" },
+    { "a claim of a transfer", "claims", CLAIM7, DROP, 0, NONE, "credits of transfers" },
+    { "amount in a transfer's claim", "claims", CLAIM7, FLIP, 24, NONE, "says a credit" },
+    { "a claim too many", "claims", CLAIM1, PUT_OTHER, 0, K(BASE "|" TX("8") "|0"), "claims" },
+    { "a hold", "holds", HOLD2, DROP, 0, NONE, "has holds of 0" },
+    { "amount of a hold", "holds", HOLD2, FLIP, 8, NONE, "waits for no answer" },
+    { "a hold of an answered one", "holds", HOLD2, PUT_OTHER, 0,
+      K("\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5"), "waits for no answer" },
+    { "an open one's place", "open", PAY("\3"), DROP, 0, NONE, "nobody would ask" },
+    { "an open one's place at its payer", "open_payers",
+      K(PAYER("\3") "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3"), DROP, 0, NONE, "nobody would ask" },
+    { "a place too many", "open", PAY("\3"), PUT_OTHER, 0, PAY("\1"), "open payments" },
+    { "a client's id", "client_ids", K(PAYER("\3") "my-own-id-123456"), DROP, 0, NONE,
+      "client's own" },
+    { "what was presented too many", "presented", PAY("\3"), PUT_OTHER, 0, PAY("\1"), "not open" },
+    { "an answer too many", "answers", PAY("\5"), PUT_OTHER, 0, PAY("\2"), "was not answered" },
+    { "an address that leads elsewhere", "addresses", ADDRESS1, FLIP, 7, NONE, "another's" },
+    { "a credit of a payment", "refs", K("x402:00000000000000000000000000000001"), DROP, 0, NONE,
+      "credited again" },
+};
+
+static void make_payments(rig_t *r)
+{
+    const char *kept;
+    rig_make(r, 1);
+    rig_open(r);
+    rig_begin(r);
+    kmy_payment_row_t open = pay_row(3, 3);
+    strcpy(open.client_id, "my-own-id-123456");
+    assert_int_equal(pay_reserve(r, pay_row(1, 1), NULL), KMY_OK);
+    assert_int_equal(pay_reserve(r, pay_query(2, 2), NULL), KMY_OK);
+    assert_int_equal(pay_reserve(r, open, NULL), KMY_OK);
+    assert_int_equal(pay_reserve(r, pay_row(4, 4), NULL), KMY_OK);
+    assert_int_equal(pay_reserve(r, pay_query(5, 5), NULL), KMY_OK);
+    static const unsigned settled[] = { 1, 2, 4, 5 };
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pay_settle(r, settled[i], settled[i], 0, NULL), KMY_OK);
+    assert_int_equal(pay_reverse(r, 4, NULL), KMY_OK);
+    assert_int_equal(pay_answer(r, 5, "answer", NOW, &kept, NULL), KMY_OK);
+    kmy_transfer_t t = pay_transfer(7, 3, 7);
+    assert_int_equal(kmy_ledger_transfer_credit(r->ledger, &t, NOW, NULL, &r->ctx), KMY_OK);
+    rig_commit(r);
+    rig_close(r);
+}
+
+static void each_planted_damage_of_a_payment_is_found_and_named(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof payment_damages / sizeof *payment_damages; i++) {
+        const damage_t *d = &payment_damages[i];
+        rig_t r;
+        make_payments(&r);
+        rig_assert_clean(&r);
+        plant(r.path, d);
+        kmy_ledger_audit_t audit = rig_audit(&r);
+        if (audit.faults_count == 0 || !strstr(audit.first_fault, d->want))
+            fail_msg("%s: %llu faults, the first: %s", d->what,
                      (unsigned long long)audit.faults_count, audit.first_fault);
         rig_remove(&r);
     }
@@ -255,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_planted_damage_is_found_and_named),
+        cmocka_unit_test(each_planted_damage_of_a_payment_is_found_and_named),
         cmocka_unit_test(an_honest_ledger_has_no_faults_and_its_sums_are_told),
         cmocka_unit_test(what_does_not_add_up_is_not_opened_for_business),
         cmocka_unit_test(a_newer_format_is_left_alone),
