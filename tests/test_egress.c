@@ -260,6 +260,22 @@ static void do_anything(void)
     kmy_pace_turn(&x.s);
 }
 
+/* What has no receipt yet is what was charged, subscription by subscription. */
+static void runs_agree(uint32_t conn)
+{
+    uint64_t ticks = 0;
+    for (uint32_t i = x.s.conns[conn].subs_head; i != KMY_NONE; i = x.s.subs[i].next) {
+        const kmy_sub_t *sub = &x.s.subs[i];
+        ticks += sub->receipt_ticks;
+        assert_int_equal(sub->receipt_nusd, (int64_t)sub->receipt_ticks * PRICE);
+        if (sub->receipt_ticks == 0)
+            continue;
+        assert_true(sub->receipt_from >= 1 && sub->receipt_to <= x.s.feeds[sub->feed].last.offset);
+        assert_true(sub->receipt_ticks <= sub->receipt_to - sub->receipt_from + 1);
+    }
+    assert_int_equal(ticks, x.s.conns[conn].charged_ticks);
+}
+
 static void whatever_happens_clients_get_whole_frames_and_pay_for_those(void **state)
 {
     (void)state;
@@ -278,8 +294,10 @@ static void whatever_happens_clients_get_whole_frames_and_pay_for_those(void **s
             do_anything();
             turn();
             uint64_t charged = 0;
-            for (uint32_t i = 0; i < CONNS; i++)
+            for (uint32_t i = 0; i < CONNS; i++) {
                 charged += x.s.conns[i].charged_ticks;
+                runs_agree(i);
+            }
             assert_int_equal(lease()->spent_nusd, (int64_t)charged * PRICE);
             assert_int_equal(lease()->ticks_count, charged);
         }

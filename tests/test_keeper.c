@@ -667,6 +667,96 @@ static void what_shards_hold_is_what_the_ledger_leased_whatever_happens(void **s
     assert_true(granted > 100000);
 }
 
+/* Tells of receipts as a customer would read them. */
+typedef struct reader {
+    const kmy_receipt_public_t *key;
+    kmy_receipt_t last;
+    uint8_t hash[KMY_RECEIPT_HASH_BYTES];
+} reader_t;
+
+static void read_receipt(reader_t *reader, const kmy_tell_t *t)
+{
+    char text[KMY_RECEIPT_BYTES_MAX];
+    kmy_receipt_t read;
+    kmy_errctx_t ctx = { 0 };
+    kmy_receipt_t r = { .account = "local:a",
+                        .from = t->receipt.from,
+                        .to = t->receipt.to,
+                        .ticks = t->ticks_count,
+                        .amount_nusd = t->amount_nusd,
+                        .seq = t->receipt.seq,
+                        .total_ticks = t->receipt.total_ticks,
+                        .total_nusd = t->receipt.total_nusd,
+                        .issued_s = t->when_s };
+    assert_int_equal(t->err, KMY_OK);
+    memcpy(r.feed, t->receipt.feed, sizeof r.feed);
+    memcpy(r.epoch, t->receipt.epoch, sizeof r.epoch);
+    memcpy(r.prev, t->receipt.prev, sizeof r.prev);
+    size_t len = kmy_receipt_text(reader->key, &r, t->receipt.signature, text);
+    assert_int_equal(kmy_receipt_open(reader->key, 1, text, len, &read, &ctx), KMY_OK);
+    if (kmy_receipt_follows(read.seq > 1 ? &reader->last : NULL, reader->hash, &read, &ctx) !=
+        KMY_OK)
+        fail_msg("%s", ctx.detail);
+    reader->last = read;
+    kmy_receipt_hash(text, len, reader->hash);
+}
+
+static kmy_ask_t receipt_of(uint64_t id, uint64_t from, uint64_t ticks)
+{
+    kmy_ask_t a = { .kind = KMY_ASK_RECEIPT,
+                    .slot = 4,
+                    .gen = 7,
+                    .account_id = id,
+                    .from = from,
+                    .to = from + ticks - 1,
+                    .ticks_count = ticks,
+                    .amount_nusd = (int64_t)ticks };
+    strcpy(a.text, "SOL/USD");
+    strcpy(a.ref, "epoch1");
+    return a;
+}
+
+static void receipts_follow_the_report_that_covers_them_over_all_shards(void **state)
+{
+    (void)state;
+    static const uint8_t seed[32] = { 3 };
+    world_t w;
+    begin(&w);
+    kmy_receipt_key_t *key = kmy_receipt_key_new(seed, NULL);
+    kmy_keeper_sign_with(w.keeper, key);
+    reader_t reader = { .key = kmy_receipt_key_public(key) };
+    uint64_t id = mint(&w, 0, "local:a", "k", USD).account_id;
+    for (uint64_t i = 0; i < 40; i++) {
+        uint32_t shard = (uint32_t)(i % 2);
+        open_account(&w, shard, "local:a");
+        say(&w, shard, lease_of(id, 10)); /* all three in one go, perhaps one batch */
+        say(&w, shard, report_of(id, 10, 0, false));
+        say(&w, shard, receipt_of(id, 1 + 10 * i, 10));
+        hear_kind(&w, shard, KMY_TELL_LEASED);
+        kmy_tell_t t = hear_kind(&w, shard, KMY_TELL_RECEIPT);
+        assert_int_equal(t.slot, 4);
+        assert_int_equal(t.gen, 7);
+        assert_int_equal(t.ask_kind, KMY_ASK_RECEIPT);
+        assert_int_equal(t.receipt.seq, i + 1);
+        read_receipt(&reader, &t);
+    }
+    assert_int_equal(reader.last.total_nusd, 400);
+    assert_string_equal(reader.last.feed, "SOL/USD");
+    /* The kept ones, by whichever shard. */
+    say(&w, 3, (kmy_ask_t){ .kind = KMY_ASK_RECEIPTS, .slot = 5, .account_id = id, .from = 38 });
+    for (uint64_t seq = 39; seq <= 40; seq++) {
+        kmy_tell_t t = hear_kind(&w, 3, KMY_TELL_RECEIPT);
+        assert_int_equal(t.ask_kind, KMY_ASK_RECEIPTS);
+        assert_int_equal(t.slot, 5);
+        assert_int_equal(t.receipt.seq, seq);
+    }
+    /* Who is not in the ledger gets a word, so that nobody waits for ever. */
+    say(&w, 3, receipt_of(id + 1, 1, 1));
+    assert_int_equal(hear_kind(&w, 3, KMY_TELL_RECEIPT).err, KMY_NOT_FOUND);
+    end(&w);
+    kmy_receipt_key_free(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,6 +770,7 @@ int main(void)
         cmocka_unit_test(what_one_shard_reports_as_spent_the_others_learn),
         cmocka_unit_test(who_is_short_gets_what_another_gives_back),
         cmocka_unit_test(two_who_are_short_halve_the_rest_until_both_know_that_it_is_over),
+        cmocka_unit_test(receipts_follow_the_report_that_covers_them_over_all_shards),
         cmocka_unit_test(what_was_said_before_the_stop_is_still_done),
         cmocka_unit_test(what_shards_hold_is_what_the_ledger_leased_whatever_happens),
     };
