@@ -44,9 +44,10 @@ def a_rehearsal_backup_while_streaming_kill_restore_elsewhere_and_go_on():
         assert consumed == sorted(consumed) and consumed[4] > consumed[0], consumed  # each a later instant
         keys = d.ask("GET", "/v1/keys").body
         d.end(signal.SIGKILL)
-        received = sum(len(w.ticks) for w in conns)
-        for w in conns:
+        for w in conns:  # what was on the way counts
+            w.last_words()
             w.drop()
+        received = sum(len(w.ticks) for w in conns)
         for i in (0, 4):
             other = f"{folder}/restored-{i}"
             out = _kamiyo("restore", f"{folder}/backup-{i}", "--data", other, "--json")
