@@ -305,6 +305,46 @@ bool kmy_admin_revoke(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     return !kmy_shard_ask_and_park(s, c, req, &a);
 }
 
+/* {"drop":true}: the earlier keys are void at once. */
+static kmy_err_t read_rotate(kmy_view_t body, kmy_ask_t *a, kmy_errctx_t *ctx)
+{
+    kmy_json_t js;
+    kmy_json_field_t f[] = { { .key = "drop" } };
+    if (body.len == 0)
+        return KMY_OK;
+    kmy_json_init(&js, body.ptr, body.len);
+    kmy_err_t err = kmy_json_object(&js, f, 1, ctx);
+    if (err == KMY_OK && f[0].token.type != KMY_JSON_ERROR && f[0].token.type != KMY_JSON_TRUE &&
+        f[0].token.type != KMY_JSON_FALSE)
+        err = KMY_FAIL(ctx, KMY_BAD_INPUT, "\"drop\" must be true or false");
+    a->amount_nusd = f[0].token.type == KMY_JSON_TRUE;
+    return err;
+}
+
+bool kmy_admin_rotate(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
+{
+    if (!is_operator(s, c, req))
+        return true;
+    if (c->answered) {
+        if (answered_badly(s, c, req))
+            return true;
+        kmy_buf_t b = kmy_reply_body(s);
+        kmy_buf_str(&b, "{\"kid\":");
+        kmy_buf_json_str(&b, s->answer->text, strlen(s->answer->text));
+        kmy_buf_str(&b, "}");
+        kmy_reply_json(s, c, req, &b);
+        return true;
+    }
+    kmy_errctx_t ctx = { 0 };
+    kmy_ask_t a = { .kind = KMY_ASK_ROTATE, .slot = kmy_conn_idx(s, c), .gen = c->gen };
+    kmy_err_t err = read_rotate(body, &a, &ctx);
+    if (err != KMY_OK) {
+        kmy_reply_problem(s, c, req, err, ctx.detail);
+        return true;
+    }
+    return !kmy_shard_ask_and_park(s, c, req, &a);
+}
+
 static void put_figures(kmy_buf_t *b, const kmy_tell_t *t)
 {
     put_money(b, "credited", t->credited_nusd);

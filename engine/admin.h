@@ -13,6 +13,8 @@ bool kmy_admin_metrics(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
 bool kmy_admin_live(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body);
 bool kmy_admin_ready(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body);
 bool kmy_admin_mint(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body);
+bool kmy_admin_rotate(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                      kmy_view_t body);
 bool kmy_admin_revoke(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                       kmy_view_t body);
 bool kmy_admin_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,

@@ -15,7 +15,7 @@
 #include "engine/shard.h"
 #include "engine/topology.h"
 #include "pay/ledger.h"
-#include "pay/token.h"
+#include "pay/token_jws.h"
 #include "store/snapshot.h"
 #include "wire/flat.h"
 
@@ -32,6 +32,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* The longest a token lives (24 h), what clocks may differ, and a minute for tokens that are being signed now. */
+enum { TOKEN_LIFE_S_MAX = 86400 + KMY_TOKEN_LEEWAY_S + 60 };
 enum { METRICS_FIXED = 4, ADMIN_TOKEN_BYTES = 64, PATH_BYTES = KMY_CONFIG_TEXT_BYTES_MAX + 64 };
 
 struct kmy_daemon {
@@ -54,8 +56,9 @@ struct kmy_daemon {
     kmy_tick_t *last_quote;
     kmy_revoked_t *revoked;
     size_t revoked_count;
-    uint8_t secret[256];
-    size_t secret_len;
+    kmy_token_key_t *_Atomic token_keys; /* the present table */
+    kmy_token_key_t **token_tables; /* all there were: a shard may still look at an older one */
+    size_t token_tables_count;
     char admin_token[ADMIN_TOKEN_BYTES + 1];
     char epoch[64];
     char public_text[KMY_DOOR_TEXT_BYTES];
@@ -122,6 +125,50 @@ static kmy_err_t load_admin_token(kmy_daemon_t *d, kmy_errctx_t *ctx)
         close(fd);
     return ok ? KMY_OK
               : KMY_FAIL_SYS(ctx, KMY_IO, "cannot write %.120s: %s", path, strerror(errno));
+}
+
+/* --- token keys -------------------------------------------------------------------------------- */
+
+/* The table on disk becomes the present one. */
+static kmy_err_t load_token_keys(kmy_daemon_t *d, kmy_errctx_t *ctx)
+{
+    kmy_token_key_t **grown =
+        realloc(d->token_tables, (d->token_tables_count + 1) * sizeof(kmy_token_key_t *));
+    if (!grown)
+        return KMY_FAIL(ctx, KMY_IO, "out of memory");
+    d->token_tables = grown;
+    kmy_token_key_t *keys = kmy_token_keys_load(d->config->tokens.secret_file, d->config->data,
+                                                kmy_wall_ns() / KMY_NS_PER_S, ctx);
+    if (!keys)
+        return KMY_CONFIG;
+    if (d->token_tables_count > 0)
+        kmy_token_mac_keep(keys, d->token_tables[0]);
+    grown[d->token_tables_count++] = keys;
+    atomic_store_explicit(&d->token_keys, keys, memory_order_release);
+    return KMY_OK;
+}
+
+/* On the keeper's thread. */
+static kmy_err_t rotate_token_key(void *arg, bool drop, char kid[KMY_JTI_BYTES_MAX],
+                                  kmy_errctx_t *ctx)
+{
+    kmy_daemon_t *d = arg;
+    int64_t now_s = kmy_wall_ns() / KMY_NS_PER_S;
+    if (d->config->tokens.secret_file[0])
+        return KMY_FAIL(ctx, KMY_CONFLICT,
+                        "tokens.secret_file names the key, so it is yours to replace");
+    kmy_err_t err =
+        kmy_token_keys_rotate(d->config->data, now_s, now_s + TOKEN_LIFE_S_MAX, drop, ctx);
+    if (err == KMY_OK)
+        err = load_token_keys(d, ctx);
+    if (err != KMY_OK)
+        return err;
+    kmy_token_key_t *keys = atomic_load_explicit(&d->token_keys, memory_order_relaxed);
+    snprintf(kid, KMY_JTI_BYTES_MAX, "%s", kmy_token_key_id(keys));
+    kmy_log(KMY_LOG_INFO, "kamiyod",
+            "token key %s signs from now on; %zu earlier ones are good for checks", kid,
+            kmy_token_key_count(keys) - 1);
+    return KMY_OK;
 }
 
 /* --- snapshot store: ids, offsets, newest values ------------------------------------------------ */
@@ -287,8 +334,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .epoch = d->epoch,
             .revoked = d->revoked,
             .revoked_count = d->revoked_count,
-            .token_secret = d->secret,
-            .token_secret_len = d->secret_len,
+            .token_keys = &d->token_keys,
             .admin_token = d->admin_token,
             .receipt_key = kmy_receipt_key_public(d->receipt_key),
             .metrics = d->all_metrics[METRICS_FIXED + i],
@@ -383,8 +429,7 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
             err = KMY_FAIL(ctx, KMY_IO, "out of memory");
     }
     if (err == KMY_OK)
-        err = kmy_token_secret_load(d->config->tokens.secret_file, d->config->data, d->secret,
-                                    sizeof d->secret, &d->secret_len, ctx);
+        err = load_token_keys(d, ctx);
     if (err == KMY_OK && !(d->receipt_key = kmy_receipt_key_load(d->config->data, ctx)))
         err = KMY_CONFIG;
     if (err == KMY_OK)
@@ -403,6 +448,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
         err = kmy_keeper_start(&d->keeper, d->ledger, &d->topology, d->all_metrics[2], ctx);
     if (err == KMY_OK)
         kmy_keeper_sign_with(d->keeper, d->receipt_key);
+    if (err == KMY_OK)
+        kmy_keeper_rotate_with(d->keeper, rotate_token_key, d);
     if (err == KMY_OK)
         err = kmy_recorder_start(&d->recorder, d->snapshot, d->topology.ring, &d->catalog,
                                  d->config, &d->topology.recorded, d->all_metrics[1], ctx);
@@ -480,7 +527,9 @@ void kmy_daemon_stop(kmy_daemon_t *d)
     kmy_limiter_free(d->limiter);
     if (d->lock_fd >= 0)
         close(d->lock_fd);
-    explicit_bzero(d->secret, sizeof d->secret);
+    for (size_t i = 0; i < d->token_tables_count; i++)
+        kmy_token_key_free(d->token_tables[i]);
+    free(d->token_tables);
     explicit_bzero(d->admin_token, sizeof d->admin_token);
     free(d);
 }

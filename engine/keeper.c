@@ -307,6 +307,16 @@ static void do_revoke(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_keeper_answer(k, shard, a, err, &ctx);
 }
 
+static void do_rotate(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
+{
+    kmy_errctx_t ctx = { 0 };
+    char kid[KMY_JTI_BYTES_MAX] = "";
+    KMY_ASSERT(k->rotate != NULL);
+    kmy_err_t err = k->rotate(k->rotate_arg, a->amount_nusd != 0, kid, &ctx);
+    kmy_tell_t *t = kmy_keeper_answer(k, shard, a, err, &ctx);
+    memcpy(t->text, kid, sizeof kid);
+}
+
 static void do_account(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     kmy_account_t acc;
@@ -336,7 +346,7 @@ void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
         [KMY_ASK_REPORT] = do_report,     [KMY_ASK_REVOKE] = do_revoke,
         [KMY_ASK_MINT] = do_mint,         [KMY_ASK_ACCOUNT] = do_account,
         [KMY_ASK_LEDGER] = do_ledger,     [KMY_ASK_RECEIPT] = do_receipt,
-        [KMY_ASK_RECEIPTS] = do_receipts,
+        [KMY_ASK_RECEIPTS] = do_receipts, [KMY_ASK_ROTATE] = do_rotate,
     };
     KMY_ASSERT(a->kind < sizeof verbs / sizeof verbs[0] && verbs[a->kind]);
     verbs[a->kind](k, shard, a);
@@ -389,6 +399,12 @@ kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topolog
     }
     *out = k;
     return KMY_OK;
+}
+
+void kmy_keeper_rotate_with(kmy_keeper_t *k, kmy_keeper_rotate_t *rotate, void *arg)
+{
+    k->rotate_arg = arg;
+    k->rotate = rotate;
 }
 
 void kmy_keeper_sign_with(kmy_keeper_t *k, const kmy_receipt_key_t *key)

@@ -14,6 +14,10 @@ typedef struct kmy_keeper kmy_keeper_t;
 /* The ledger is the keeper's alone from here on; the rest is borrowed for the thread's life. */
 kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topology_t *topology,
                            kmy_metrics_t *metrics, kmy_errctx_t *ctx);
+/* What an operator's ROTATE runs on the keeper's thread, which may wait for a disk: answers with the new key's id.  As kmy_keeper_sign_with. */
+typedef kmy_err_t kmy_keeper_rotate_t(void *arg, bool drop, char kid[KMY_JTI_BYTES_MAX],
+                                      kmy_errctx_t *ctx);
+void kmy_keeper_rotate_with(kmy_keeper_t *k, kmy_keeper_rotate_t *rotate, void *arg);
 /* With which key receipts are signed: before the first shard is started; borrowed until kmy_keeper_stop.  Without one nobody may ask for any. */
 void kmy_keeper_sign_with(kmy_keeper_t *k, const kmy_receipt_key_t *key);
 /* Does what is still asked, joins, frees.  The shards must have stopped. */

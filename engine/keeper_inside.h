@@ -47,6 +47,8 @@ struct kmy_keeper {
     uint64_t batch;
     served_t *before; /* copies of what this batch touched, to go back to if the disk refuses it */
     size_t before_count;
+    kmy_keeper_rotate_t *rotate; /* NULL: keys are not rotated here */
+    void *rotate_arg;
     const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
     atomic_bool stop;
     pthread_t thread;

@@ -25,9 +25,10 @@ typedef enum {
     KMY_ASK_RECEIPT, /* account_id, text: feed, ref: epoch, from, to, ticks_count, amount_nusd; behind the report that covers it */
     KMY_ASK_RECEIPTS, /* account_id; from: tell the kept ones above it */
     KMY_ASK_REVOKE,   /* text: jti; when_s: its expiry; by a customer or an operator */
-    KMY_ASK_MINT,     /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
-    KMY_ASK_ACCOUNT,  /* operator: text: account name */
-    KMY_ASK_LEDGER,   /* operator: totals */
+    KMY_ASK_ROTATE, /* operator: a new token key; amount_nusd != 0: the earlier ones are void at once */
+    KMY_ASK_MINT,    /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
+    KMY_ASK_ACCOUNT, /* operator: text: account name */
+    KMY_ASK_LEDGER,  /* operator: totals */
 } kmy_ask_kind_t;
 
 typedef struct kmy_ask {

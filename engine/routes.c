@@ -221,6 +221,7 @@ static const struct {
     { KMY_DOOR_ADMIN, "GET", "/ready", kmy_admin_ready },
     { KMY_DOOR_ADMIN, "POST", "/v1/admin/tokens", kmy_admin_mint },
     { KMY_DOOR_ADMIN, "POST", "/v1/admin/tokens/revoke", kmy_admin_revoke },
+    { KMY_DOOR_ADMIN, "POST", "/v1/admin/tokens/rotate", kmy_admin_rotate },
     { KMY_DOOR_ADMIN, "GET", "/v1/admin/accounts", kmy_admin_account },
     { KMY_DOOR_ADMIN, "GET", "/v1/admin/ledger", kmy_admin_ledger },
     { KMY_DOOR_ADMIN, "GET", "/v1/admin/conns", kmy_admin_conns },

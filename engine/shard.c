@@ -162,7 +162,6 @@ static void free_memory(kmy_shard_t *s)
     free(s->touched_feeds);
     kmy_strmap_fini(&s->account_names);
     kmy_strmap_fini(&s->revoked);
-    kmy_token_key_free(s->token_key);
     kmy_receipts_free(s);
 }
 
@@ -519,6 +518,7 @@ static void read_clocks(kmy_shard_t *s)
 {
     s->now_ns = kmy_mono_ns();
     s->now_wall_ns = kmy_wall_ns();
+    s->token_key = atomic_load_explicit(s->o.token_keys, memory_order_acquire);
 }
 
 /* Sleeps until something happens; looks at its rings once more after it said that it will (base/wake.h). */
@@ -623,12 +623,9 @@ kmy_err_t kmy_shard_start(kmy_shard_t **out, const kmy_shard_options_t *options,
     s->started = &started;
     atomic_init(&s->phase, KMY_PHASE_RUN);
     kmy_err_t err = KMY_OK;
-    s->token_key = kmy_token_key_new(options->token_secret, options->token_secret_len, ctx);
-    if (!s->token_key)
-        err = KMY_CONFIG;
-    else if (getrandom(s->session_seed, sizeof s->session_seed, 0) !=
-                 (ssize_t)sizeof s->session_seed ||
-             !take_memory(s) || !prepare_feeds(s))
+    s->token_key = atomic_load_explicit(options->token_keys, memory_order_acquire);
+    if (getrandom(s->session_seed, sizeof s->session_seed, 0) != (ssize_t)sizeof s->session_seed ||
+        !take_memory(s) || !prepare_feeds(s))
         err = KMY_FAIL(ctx, KMY_IO, "no memory for a shard of %lld connections",
                        (long long)s->config->limits.connections);
     if (err == KMY_OK) {

@@ -351,10 +351,10 @@ typedef struct kmy_shard_options {
     const char *epoch;
     const kmy_revoked_t *revoked; /* tokens revoked in earlier lives; borrowed until started */
     size_t revoked_count;
-    const uint8_t *token_secret;
-    size_t token_secret_len;
-    const char *admin_token;                 /* bearer of the operator verbs */
-    const struct kmy_offers *offers;         /* offers.h; of all shards; borrowed */
+    kmy_token_key_t *_Atomic const
+        *token_keys;                 /* the present table; an operator's rotation stores another */
+    const char *admin_token;         /* bearer of the operator verbs */
+    const struct kmy_offers *offers; /* offers.h; of all shards; borrowed */
     const kmy_receipt_public_t *receipt_key; /* borrowed */
     kmy_metrics_t *metrics;                  /* this shard's own */
     kmy_metrics_t *const *all_metrics;       /* for the page */
@@ -399,7 +399,7 @@ struct kmy_shard {
     uint32_t pages_busy; /* chunks that are under way for such pages */
     uint32_t pages_back; /* of them, those whose answer is here, a bit each */
     kmy_wake_t *wake;
-    kmy_token_key_t *token_key;
+    kmy_token_key_t *token_key; /* of o.token_keys, as of this turn; borrowed */
 
     struct io_uring uring;
     struct io_uring_buf_ring *recv_ring;

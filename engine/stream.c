@@ -217,6 +217,8 @@ void kmy_stream_http_timeout(kmy_shard_t *s, kmy_conn_t *c)
 kmy_err_t kmy_stream_check_token(kmy_shard_t *s, const char *token, size_t len,
                                  kmy_token_claims_t *claims, kmy_errctx_t *ctx)
 {
+    /* Not only once a turn: who was given a token by another shard may be here with it before this one's turn is over. */
+    s->token_key = atomic_load_explicit(s->o.token_keys, memory_order_acquire);
     kmy_err_t err =
         kmy_token_verify(s->token_key, token, len, s->now_wall_ns / KMY_NS_PER_S, claims, ctx);
     uint32_t unused;

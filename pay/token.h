@@ -1,7 +1,6 @@
 /* token: the bearer a customer shows: a JWT (RFC 7519) signed with HS256 (RFC 7515), bound to one account.
 
-   One algorithm, fixed here; a header with any member but alg and typ is refused (kid too, until there is a table of keys); canonical
-   base64url only; every claim required (iss, sub, jti, iat, exp; times are integers), none twice; aud and nbf count if they are there (aud
+   One algorithm, fixed here; a header with any member but alg, typ and the kid of a key in our table is refused; canonical base64url only; every claim required (iss, sub, jti, iat, exp; times are integers), none twice; aud and nbf count if they are there (aud
    must be the string "kamiyo"), other claims are ignored; constant-time compare.  No state but the key: revocation is the caller's set. */
 #ifndef KMY_PAY_TOKEN_H
 #define KMY_PAY_TOKEN_H
@@ -9,6 +8,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,12 +18,18 @@
     30 /* clocks that differ; RFC 7519 section 4.1.4 allows some, T2 at most this */
 #define KMY_TOKEN_TIME_S_MAX INT64_C(9223372036) /* INT64_MAX nanoseconds, in the year 2262 */
 
-/* A key with its HMAC states prepared, so that a check costs two hash blocks less and no set-up.  It is only read once made, so threads may
-   share it; the secret itself is not kept. */
+/* A table of keys with their HMAC states prepared, so that a check costs two hash blocks less and no set-up.  The first signs, and its tokens name
+   it (kid); the others are good for tokens that were signed before a rotation.  A token without a kid is tried with all of them.  It is only
+   read once made, so threads may share it; the secrets themselves are not kept. */
+enum { KMY_TOKEN_KEYS_MAX = 8, KMY_TOKEN_KID_BYTES = 9 /* 8 characters and a terminator */ };
 typedef struct kmy_token_key kmy_token_key_t;
 kmy_token_key_t *kmy_token_key_new(const void *secret, size_t len,
                                    kmy_errctx_t *ctx); /* NULL with ctx: fewer than 32 bytes */
-void kmy_token_key_free(kmy_token_key_t *key);         /* wipes */
+/* Adds one that only checks.  The same key twice is one.  false with ctx: too short, or the table is full. */
+bool kmy_token_key_add(kmy_token_key_t *key, const void *secret, size_t len, kmy_errctx_t *ctx);
+size_t kmy_token_key_count(const kmy_token_key_t *key);
+const char *kmy_token_key_id(const kmy_token_key_t *key); /* of the first: its kid */
+void kmy_token_key_free(kmy_token_key_t *key);            /* wipes */
 
 typedef struct kmy_token_claims {
     char account[KMY_ACCOUNT_BYTES_MAX]; /* sub */
@@ -47,5 +53,15 @@ kmy_err_t kmy_token_verify(kmy_token_key_t *key, const char *token, size_t len, 
    KMY_IO.  Start-up only: blocks. */
 kmy_err_t kmy_token_secret_load(const char *path, const char *data_dir, uint8_t *out, size_t cap,
                                 size_t *len, kmy_errctx_t *ctx);
+
+/* The whole table: that secret first, then the earlier ones in <data>/token.key.until-<seconds> whose time is not over at now_s.  NULL with ctx as
+   above; KMY_CONFIG too: an earlier key is damaged or open to others.  Blocks. */
+kmy_token_key_t *kmy_token_keys_load(const char *path, const char *data_dir, int64_t now_s,
+                                     kmy_errctx_t *ctx);
+/* Makes a new <data>/token.key.  The old one stays good for checks until until_s, by which its last token has expired; `drop`: it and all earlier
+   ones are void at once (a key that leaked).  Files whose time is over at now_s are removed.  A crash leaves the old key in place, or the new one
+   with the old beside it.  KMY_FULL: too many earlier keys are still needed; KMY_IO.  Blocks. */
+kmy_err_t kmy_token_keys_rotate(const char *data_dir, int64_t now_s, int64_t until_s, bool drop,
+                                kmy_errctx_t *ctx);
 
 #endif

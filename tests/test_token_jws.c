@@ -208,6 +208,82 @@ static int free_key(void **state)
     return 0;
 }
 
+/* A rotation: the new key signs, the old one still checks, a third one's tokens are nobody's, whatever they call themselves. */
+static void earlier_keys_check_by_their_name_and_only_the_first_signs(void **state)
+{
+    static const char other[] = "other-------other---------other-";
+    static const char third[] = "third-------third---------third-";
+    kmy_token_key_t *old = kmy_token_key_new(SECRET, sizeof SECRET - 1, NULL);
+    kmy_token_key_t *both = kmy_token_key_new(other, sizeof other - 1, NULL);
+    kmy_token_key_t *alone = kmy_token_key_new(other, sizeof other - 1, NULL);
+    kmy_token_key_t *foreign = kmy_token_key_new(third, sizeof third - 1, NULL);
+    char token[KMY_TOKEN_BYTES_MAX];
+    char plain[4096];
+    char out[KMY_TOKEN_PAYLOAD_BYTES_MAX];
+    size_t out_len;
+    (void)state;
+    assert_true(kmy_token_key_add(both, SECRET, sizeof SECRET - 1, NULL));
+    assert_true(kmy_token_key_add(both, SECRET, sizeof SECRET - 1, NULL)); /* once */
+    assert_int_equal(kmy_token_key_count(both), 2);
+    assert_false(kmy_token_key_add(both, "short", 5, NULL));
+    assert_string_equal(kmy_token_key_id(both), kmy_token_key_id(alone));
+    assert_string_not_equal(kmy_token_key_id(both), kmy_token_key_id(old));
+
+    size_t len = kmy_token_jws_sign(old, "{}", 2, token, sizeof token);
+    assert_int_equal(kmy_token_jws_open(both, token, len, out, &out_len, NULL), KMY_OK);
+    assert_int_equal(kmy_token_jws_open(alone, token, len, out, &out_len, NULL),
+                     KMY_UNAUTHENTICATED); /* an unknown kid */
+    size_t plain_len = rig_sign("{\"alg\":\"HS256\"}", "{}", EVP_sha256(), plain);
+    assert_int_equal(kmy_token_jws_open(both, plain, plain_len, out, &out_len, NULL), KMY_OK);
+    assert_int_equal(kmy_token_jws_open(alone, plain, plain_len, out, &out_len, NULL),
+                     KMY_UNAUTHENTICATED);
+
+    len = kmy_token_jws_sign(both, "{}", 2, token, sizeof token);
+    assert_int_equal(kmy_token_jws_open(alone, token, len, out, &out_len, NULL), KMY_OK);
+    assert_int_equal(kmy_token_jws_open(old, token, len, out, &out_len, NULL), KMY_UNAUTHENTICATED);
+
+    /* A name of ours over another's signature, in our own spelling and in another. */
+    char header[96];
+    snprintf(header, sizeof header, "{\"kid\":\"%s\",\"alg\":\"HS256\"}", kmy_token_key_id(alone));
+    plain_len = rig_sign(header, "{}", EVP_sha256(), plain);
+    assert_int_equal(kmy_token_jws_open(both, plain, plain_len, out, &out_len, NULL),
+                     KMY_UNAUTHENTICATED); /* the key is in the table, but under another name */
+    snprintf(header, sizeof header, "{\"kid\":\"%s\",\"alg\":\"HS256\"}", kmy_token_key_id(old));
+    plain_len = rig_sign(header, "{}", EVP_sha256(), plain);
+    assert_int_equal(kmy_token_jws_open(both, plain, plain_len, out, &out_len, NULL), KMY_OK);
+    len = kmy_token_jws_sign(foreign, "{}", 2, token, sizeof token);
+    assert_int_equal(kmy_token_jws_open(both, token, len, out, &out_len, NULL),
+                     KMY_UNAUTHENTICATED);
+
+    /* What is no token is known over a rotation, as long as the process lives. */
+    uint8_t before[KMY_TOKEN_MAC_BYTES];
+    uint8_t after[KMY_TOKEN_MAC_BYTES];
+    kmy_token_mac(old, "!x", 2, before);
+    kmy_token_mac_keep(both, old);
+    kmy_token_mac(both, "!x", 2, after);
+    assert_memory_equal(before, after, sizeof before);
+    kmy_token_key_free(old);
+    kmy_token_key_free(both);
+    kmy_token_key_free(alone);
+    kmy_token_key_free(foreign);
+}
+
+static void a_table_has_room_for_eight(void **state)
+{
+    char secret[] = "0123456789abcdef0123456789abcdef";
+    kmy_errctx_t ctx = { 0 };
+    (void)state;
+    kmy_token_key_t *table = kmy_token_key_new(secret, sizeof secret - 1, NULL);
+    for (int i = 1; i < KMY_TOKEN_KEYS_MAX; i++) {
+        secret[0]++;
+        assert_true(kmy_token_key_add(table, secret, sizeof secret - 1, NULL));
+    }
+    secret[0]++;
+    assert_false(kmy_token_key_add(table, secret, sizeof secret - 1, &ctx));
+    assert_int_equal(kmy_token_key_count(table), KMY_TOKEN_KEYS_MAX);
+    kmy_token_key_free(table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +293,8 @@ int main(void)
         cmocka_unit_test(no_other_spelling_of_a_good_token_is_good),
         cmocka_unit_test(over_long_tokens_are_refused_unread),
         cmocka_unit_test(a_short_secret_is_refused_and_another_one_opens_nothing),
+        cmocka_unit_test(earlier_keys_check_by_their_name_and_only_the_first_signs),
+        cmocka_unit_test(a_table_has_room_for_eight),
     };
     return cmocka_run_group_tests(tests, make_key, free_key);
 }

@@ -50,10 +50,12 @@ static int copy_secrets(const cli_t *cli, const char *to)
 {
     char a[CLI_PATH_BYTES];
     char b[CLI_PATH_BYTES];
-    for (size_t i = 0; i < cli_secrets_count; i++) {
-        if (!cli_join(a, cli->data, cli_secrets[i]) || !cli_join(b, to, cli_secrets[i]))
+    char names[CLI_SECRETS_MAX][CLI_SECRET_NAME_BYTES];
+    size_t count = cli_secrets(cli->data, names);
+    for (size_t i = 0; i < count; i++) {
+        if (!cli_join(a, cli->data, names[i]) || !cli_join(b, to, names[i]))
             return cli_fail(cli, "%s: the path is too long", to);
-        if (cli_exists(a) && !cli_copy_secret(a, b))
+        if (!cli_copy_secret(a, b))
             return cli_fail(cli, "%s cannot be copied to %s: %s", a, b, strerror(errno));
     }
     return CLI_OK;
@@ -94,8 +96,10 @@ static void clear(const char *folder)
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (cli_join(path, folder, files[i]))
             unlink(path);
-    for (size_t i = 0; i < cli_secrets_count; i++)
-        if (cli_join(path, folder, cli_secrets[i]))
+    char names[CLI_SECRETS_MAX][CLI_SECRET_NAME_BYTES];
+    size_t count = cli_secrets(folder, names);
+    for (size_t i = 0; i < count; i++)
+        if (cli_join(path, folder, names[i]))
             unlink(path);
     if (cli_join(path, folder, "ledger"))
         rmdir(path);

@@ -1,5 +1,6 @@
 #include "tools/kamiyo/folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -10,8 +11,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const cli_secrets[] = { "token.key", "receipt.key", "admin.token" };
-const size_t cli_secrets_count = sizeof cli_secrets / sizeof cli_secrets[0];
+/* token.key.until-*: keys before a rotation, good for checks until their tokens have expired (pay/token.h). */
+static bool is_secret(const char *name)
+{
+    static const char earlier[] = "token.key.until-";
+    return strcmp(name, "token.key") == 0 || strcmp(name, "receipt.key") == 0 ||
+           strcmp(name, "admin.token") == 0 || strncmp(name, earlier, sizeof earlier - 1) == 0;
+}
+
+size_t cli_secrets(const char *folder, char names[CLI_SECRETS_MAX][CLI_SECRET_NAME_BYTES])
+{
+    size_t n = 0;
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; dir && n < CLI_SECRETS_MAX && (e = readdir(dir));) {
+        if (is_secret(e->d_name) && strlen(e->d_name) < CLI_SECRET_NAME_BYTES)
+            memcpy(names[n++], e->d_name, strlen(e->d_name) + 1);
+    }
+    if (dir)
+        closedir(dir);
+    return n;
+}
 
 bool cli_join(char out[CLI_PATH_BYTES], const char *folder, const char *name)
 {

@@ -11,9 +11,9 @@
 #define CLI_BACKUP_VERSION  1
 #define CLI_BACKUP_MANIFEST "manifest.json"
 
-/* The files of a data folder that are secrets, in the order in which they are kept and put back. */
-extern const char *const cli_secrets[];
-extern const size_t cli_secrets_count;
+/* Names of the files of a data folder (or of a backup of one) that are secrets: those that are there. */
+enum { CLI_SECRETS_MAX = 16, CLI_SECRET_NAME_BYTES = 48 };
+size_t cli_secrets(const char *folder, char names[CLI_SECRETS_MAX][CLI_SECRET_NAME_BYTES]);
 
 /* false: the path would be too long (errno is ENAMETOOLONG). */
 bool cli_join(char out[CLI_PATH_BYTES], const char *folder, const char *name);

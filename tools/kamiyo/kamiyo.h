@@ -33,8 +33,8 @@ typedef struct cli {
     int64_t seconds;   /* 0: until interrupted */
     uint64_t count;    /* 0: no limit */
     bool json;
-    bool with_secrets, force; /* of backup, of restore */
-    char **words;             /* what is left behind the verb; borrowed from argv */
+    bool with_secrets, force, drop; /* of backup, of restore, of token rotate */
+    char **words;                   /* what is left behind the verb; borrowed from argv */
     int words_count;
 } cli_t;
 

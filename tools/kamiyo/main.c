@@ -34,8 +34,9 @@ static const struct verb {
     { "conns", cli_conns, 0, 0, "conns", "open connections (operator)" },
     { "sources", cli_sources, 0, 0, "sources", "upstream connections (operator)" },
     { "token", cli_token, 1, 2,
-      "token mint --account ID --usd X [--ttl SECONDS] | token revoke JTI|TOKEN",
-      "credits an account and prints a token; ends a token at once (operator)" },
+      "token mint --account ID --usd X [--ttl SECONDS] | token revoke JTI|TOKEN |\n"
+      "         token rotate [--drop]",
+      "credits an account and prints a token; ends a token at once; makes a new key (operator)" },
     { "ledger", cli_ledger, 1, 1, "ledger audit",
       "recounts the ledger under --data from its entries" },
     { "backup", cli_backup, 1, 1, "backup DIR [--with-secrets]",
@@ -147,6 +148,7 @@ enum {
     O_KEY,
     O_WITH_SECRETS,
     O_FORCE,
+    O_DROP,
     O_HELP,
     O_VERSION
 };
@@ -177,6 +179,7 @@ static const struct option long_options[] = {
     { "key", required_argument, NULL, O_KEY },
     { "with-secrets", no_argument, NULL, O_WITH_SECRETS },
     { "force", no_argument, NULL, O_FORCE },
+    { "drop", no_argument, NULL, O_DROP },
     { "help", no_argument, NULL, O_HELP },
     { "version", no_argument, NULL, O_VERSION },
     { NULL, 0, NULL, 0 },
@@ -259,6 +262,9 @@ static bool take(cli_t *cli, int option)
         return true;
     case O_FORCE:
         cli->force = true;
+        return true;
+    case O_DROP:
+        cli->drop = true;
         return true;
     case O_FEED:
         cli->feed = optarg;

@@ -121,11 +121,12 @@ static int put_secrets(const cli_t *cli)
     char from[CLI_PATH_BYTES];
     char to[CLI_PATH_BYTES];
     char aside[CLI_PATH_BYTES];
-    for (size_t i = 0; i < cli_secrets_count; i++) {
-        if (!cli_join(from, cli->words[0], cli_secrets[i]) ||
-            !cli_join(to, cli->data, cli_secrets[i]))
+    char names[CLI_SECRETS_MAX][CLI_SECRET_NAME_BYTES];
+    size_t count = cli_secrets(cli->words[0], names);
+    for (size_t i = 0; i < count; i++) {
+        if (!cli_join(from, cli->words[0], names[i]) || !cli_join(to, cli->data, names[i]))
             return cli_fail(cli, "%s: the path is too long", cli->data);
-        if (!cli_exists(from) || (cli_exists(to) && cli_same_secret(from, to)))
+        if (cli_exists(to) && cli_same_secret(from, to))
             continue;
         if (cli_exists(to) && !cli->force) {
             fprintf(stderr,

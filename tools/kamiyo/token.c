@@ -1,4 +1,5 @@
-/* kamiyo token: mint prints the token and nothing else, so that it can stand in $(...); revoke takes a token or its id. */
+/* kamiyo token: mint prints the token and nothing else, so that it can stand in $(...); revoke takes a token or its id; rotate
+   makes a new key. */
 #include "tools/kamiyo/kamiyo.h"
 
 #include "base/limits.h"
@@ -79,11 +80,31 @@ static int revoke(const cli_t *cli)
     return code;
 }
 
+static int rotate(const cli_t *cli)
+{
+    json_t *answer;
+    if (cli->words_count != 1)
+        return cli_wrong(cli, "usage: kamiyo token rotate [--drop]");
+    json_t *body = json_pack("{s:b}", "drop", cli->drop);
+    int code = cli_request(cli, CLI_ADMIN, "/v1/admin/tokens/rotate", body, &answer);
+    json_decref(body);
+    const char *kid = json_string_value(json_object_get(answer, "kid"));
+    if (code == CLI_OK && cli->json)
+        cli_print_json(answer);
+    else if (code == CLI_OK)
+        printf("key %s signs from now on; %s\n", kid ? kid : "-",
+               cli->drop ? "tokens signed before are void" : "tokens signed before stay good");
+    json_decref(answer);
+    return code;
+}
+
 int cli_token(const cli_t *cli)
 {
     if (strcmp(cli->words[0], "mint") == 0)
         return mint(cli);
     if (strcmp(cli->words[0], "revoke") == 0)
         return revoke(cli);
-    return cli_wrong(cli, "no 'token %.40s'; there are mint and revoke", cli->words[0]);
+    if (strcmp(cli->words[0], "rotate") == 0)
+        return rotate(cli);
+    return cli_wrong(cli, "no 'token %.40s'; there are mint, revoke and rotate", cli->words[0]);
 }
