@@ -92,7 +92,7 @@ static void ours_fill(ours_t *o)
         need(kmy_ledger_credit(o->ledger, i, "grant", name, INT64_C(1000000000000), 1, NULL, &ctx),
              &ctx);
         for (uint32_t s = 0; s < SHARDS; s++)
-            need(kmy_ledger_lease(o->ledger, i, s, INT64_C(100000000000), &granted, NULL, &ctx),
+            need(kmy_ledger_lease(o->ledger, i, s, INT64_C(100000000000), 1, &granted, NULL, &ctx),
                  &ctx);
     }
     need(kmy_ledger_commit(o->ledger, &ctx), &ctx);
@@ -112,8 +112,8 @@ static void ours_batch(ours_t *o, unsigned group, bool lease_too)
                                        .ticks_count = 50 };
         int64_t granted;
         if (lease_too)
-            need(kmy_ledger_lease(o->ledger, report.account_id, report.shard, 50000, &granted, NULL,
-                                  &ctx),
+            need(kmy_ledger_lease(o->ledger, report.account_id, report.shard, 50000, (int64_t)i,
+                                  &granted, NULL, &ctx),
                  &ctx);
         need(kmy_ledger_settle(o->ledger, &report, (int64_t)i, NULL, &ctx), &ctx);
     }

@@ -132,8 +132,8 @@ static void do_lease(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_account_t acc;
     kmy_errctx_t ctx = { 0 };
     int64_t granted = 0;
-    kmy_err_t err =
-        kmy_ledger_lease(k->ledger, a->account_id, shard, a->amount_nusd, &granted, &acc, &ctx);
+    kmy_err_t err = kmy_ledger_lease(k->ledger, a->account_id, shard, a->amount_nusd, kmy_wall_ns(),
+                                     &granted, &acc, &ctx);
     if (err != KMY_OK)
         return; /* the batch is broken: its commit fails and all of it is done again */
     v->lease_nusd[shard] += granted;

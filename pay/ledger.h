@@ -96,7 +96,8 @@ kmy_err_t kmy_ledger_credit(kmy_ledger_t *l, uint64_t account_id, const char *ki
 /* Leases up to want_nusd (> 0) of the free balance to a shard (< KMY_SHARDS_MAX); *granted_nusd may be less, also 0.  A shard's leases of
    one account add up in one record.  The shard may spend it once the commit returned. */
 kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard, int64_t want_nusd,
-                           int64_t *granted_nusd, kmy_account_t *out, kmy_errctx_t *ctx);
+                           int64_t now_ns, int64_t *granted_nusd, kmy_account_t *out,
+                           kmy_errctx_t *ctx);
 
 /* A shard's report: of its lease, consumed_nusd were spent for ticks_count ticks and queries_count queries of `feed_id` (0: several) and
    returned_nusd go back to the balance; the rest of the lease stays open.  More than the open lease is our bug (assert). */

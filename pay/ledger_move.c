@@ -3,8 +3,6 @@
    The three moves: credit, lease, settle.  Each reads and checks everything first, then writes; see ledger_batch.c. */
 #include "pay/ledger_inside.h"
 
-#include "base/clock.h"
-
 #include <string.h>
 
 kmy_err_t kmy_ledger_move(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_entry_t *e,
@@ -172,7 +170,8 @@ kmy_err_t kmy_ledger_credit(kmy_ledger_t *l, uint64_t account_id, const char *ki
 }
 
 kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard, int64_t want_nusd,
-                           int64_t *granted_nusd, kmy_account_t *out, kmy_errctx_t *ctx)
+                           int64_t now_ns, int64_t *granted_nusd, kmy_account_t *out,
+                           kmy_errctx_t *ctx)
 {
     kmy_account_row_t row;
     int64_t open_nusd;
@@ -190,7 +189,7 @@ kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
         kmy_entry_t e = { .kind = KMY_ENTRY_LEASE,
                           .shard = (uint16_t)shard,
                           .account_id = account_id,
-                          .time_ns = kmy_wall_ns(),
+                          .time_ns = now_ns,
                           .amount_nusd = grant };
         err = kmy_ledger_move(l, &row, &e, ctx);
         if (err == KMY_OK)

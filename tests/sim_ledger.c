@@ -423,8 +423,8 @@ static void do_lease(sim_t *s)
         return;
     int64_t want = 1 + some(s, 3000000), granted = -1;
     int64_t expect = want < a->balance ? want : a->balance;
-    kmy_err_t err =
-        kmy_ledger_lease(s->rig.ledger, look(s, slot).id, shard, want, &granted, NULL, &s->rig.ctx);
+    kmy_err_t err = kmy_ledger_lease(s->rig.ledger, look(s, slot).id, shard, want, s->now, &granted,
+                                     NULL, &s->rig.ctx);
     agree(s, "lease", slot, shard, err, KMY_OK);
     CHECK(granted == expect, "%lld, not %lld", (long long)granted, (long long)expect);
     a->balance -= granted;

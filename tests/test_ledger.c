@@ -77,7 +77,8 @@ static kmy_err_t act(rig_t *r, const row_t *row, uint64_t id, int64_t *granted)
     case CREDIT:
         return kmy_ledger_credit(r->ledger, id, "grant", row->ref, row->amount, NOW, NULL, &r->ctx);
     case LEASE:
-        return kmy_ledger_lease(r->ledger, id, row->shard, row->amount, granted, NULL, &r->ctx);
+        return kmy_ledger_lease(r->ledger, id, row->shard, row->amount, NOW, granted, NULL,
+                                &r->ctx);
     case SETTLE:
         return kmy_ledger_settle(r->ledger, &report, NOW, NULL, &r->ctx);
     case COMMIT:
@@ -242,8 +243,8 @@ static void spending_more_than_the_lease_is_our_bug_and_stops_the_program(void *
             rig_account(&r, "local:a", 3 * USD);
             rig_begin(&r);
             /* shard 1 holds enough, so that only the lease of the shard that reports can tell */
-            if (kmy_ledger_lease(r.ledger, 1, 0, USD, &granted, NULL, &r.ctx) != KMY_OK ||
-                kmy_ledger_lease(r.ledger, 1, 1, USD, &granted, NULL, &r.ctx) != KMY_OK)
+            if (kmy_ledger_lease(r.ledger, 1, 0, USD, NOW, &granted, NULL, &r.ctx) != KMY_OK ||
+                kmy_ledger_lease(r.ledger, 1, 1, USD, NOW, &granted, NULL, &r.ctx) != KMY_OK)
                 _exit(1);
             signal(SIGABRT, SIG_DFL);
             (void)kmy_ledger_settle(r.ledger, &bugs[i], NOW, NULL, &r.ctx);

@@ -45,7 +45,7 @@ static void the_price_is_held_and_the_answer_is_charged_once(void **state)
     assert_account(&r, id, 0, PRICE, 0, 0);
     rig_begin(&r); /* nobody else can spend it meanwhile */
     int64_t granted;
-    assert_int_equal(kmy_ledger_lease(r.ledger, id, 0, PRICE, &granted, NULL, &r.ctx), KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r.ledger, id, 0, PRICE, NOW, &granted, NULL, &r.ctx), KMY_OK);
     assert_int_equal(granted, 0);
     assert_int_equal(pay_answer(&r, 1, "187.1234", NOW, &kept, &acc), KMY_OK);
     assert_int_equal(acc.queries_count, 1);
@@ -104,7 +104,7 @@ static void a_crash_gives_the_hold_back_and_the_query_is_answered_from_the_balan
     assert_account(&r, a, PRICE, 0, 0, 0);
     assert_account(&r, b, 2 * PRICE, 0, 0, 0);
     rig_begin(&r);
-    assert_int_equal(kmy_ledger_lease(r.ledger, b, 0, PRICE, &granted, NULL, &r.ctx), KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r.ledger, b, 0, PRICE, NOW, &granted, NULL, &r.ctx), KMY_OK);
     assert_int_equal(pay_answer(&r, 1, "one", NOW, &kept, NULL), KMY_OK);
     assert_int_equal(pay_answer(&r, 2, "two", NOW, &kept, NULL), KMY_OK);
     assert_int_equal(pay_answer(&r, 3, "three", NOW, &kept, NULL), KMY_NO_BALANCE);
@@ -168,7 +168,8 @@ static void lease(rig_t *r, uint64_t id, uint32_t shard, int64_t want, int64_t e
 {
     int64_t granted;
     rig_begin(r);
-    assert_int_equal(kmy_ledger_lease(r->ledger, id, shard, want, &granted, NULL, &r->ctx), KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r->ledger, id, shard, want, NOW, &granted, NULL, &r->ctx),
+                     KMY_OK);
     assert_int_equal(granted, expect);
     rig_commit(r);
 }

@@ -69,8 +69,10 @@ static void make_ledger(rig_t *r)
     rig_account(r, "local:a", 10 * USD);
     rig_account(r, "local:b", 5 * USD);
     rig_begin(r);
-    assert_int_equal(kmy_ledger_lease(r->ledger, 1, 0, 2 * USD, &granted, NULL, &r->ctx), KMY_OK);
-    assert_int_equal(kmy_ledger_lease(r->ledger, 1, 1, 3 * USD, &granted, NULL, &r->ctx), KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r->ledger, 1, 0, 2 * USD, NOW, &granted, NULL, &r->ctx),
+                     KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r->ledger, 1, 1, 3 * USD, NOW, &granted, NULL, &r->ctx),
+                     KMY_OK);
     kmy_ledger_report_t report = { .account_id = 1,
                                    .shard = 0,
                                    .feed_id = 7,

@@ -35,7 +35,7 @@ static void a_backup_is_one_instant_and_its_open_leases_go_back_when_it_is_opene
     rig_open(&r);
     uint64_t id = rig_account(&r, "local:a", 5 * USD);
     rig_begin(&r);
-    assert_int_equal(kmy_ledger_lease(r.ledger, id, 0, USD, &granted, NULL, &r.ctx), KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r.ledger, id, 0, USD, NOW, &granted, NULL, &r.ctx), KMY_OK);
     rig_commit(&r);
     folder_beside(&r, to);
     rig_close(&r); /* one handle in a process: e2e_backup does it beside a daemon that writes */

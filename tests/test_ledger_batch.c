@@ -174,7 +174,7 @@ static void an_aborted_batch_and_a_refused_call_leave_no_trace(void **state)
     rig_begin(&r);
     assert_int_equal(kmy_ledger_account_make(r.ledger, "local:b", NOW, &a, &r.ctx), KMY_OK);
     assert_int_equal(kmy_ledger_credit(r.ledger, a.id, "grant", "b", 7, NOW, NULL, &r.ctx), KMY_OK);
-    assert_int_equal(kmy_ledger_lease(r.ledger, id, 0, USD, &granted, NULL, &r.ctx), KMY_OK);
+    assert_int_equal(kmy_ledger_lease(r.ledger, id, 0, USD, NOW, &granted, NULL, &r.ctx), KMY_OK);
     kmy_ledger_abort(r.ledger);
     kmy_ledger_audit_t after = rig_audit(&r);
     assert_memory_equal(&before, &after, sizeof before);

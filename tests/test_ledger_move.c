@@ -79,8 +79,8 @@ static void step_lease(rig_t *r, model_t *m, uint64_t *rng, uint64_t seed, int s
     int64_t want = amount_of(rng);
     int64_t grant = want < m->account[who].balance ? want : m->account[who].balance;
     int64_t granted = -1;
-    CHECK(kmy_ledger_lease(r->ledger, (uint64_t)who + 1, shard, want, &granted, NULL, &r->ctx) ==
-          KMY_OK);
+    CHECK(kmy_ledger_lease(r->ledger, (uint64_t)who + 1, shard, want, NOW, &granted, NULL,
+                           &r->ctx) == KMY_OK);
     CHECK(granted == grant);
     m->account[who].balance -= grant;
     m->account[who].leased[shard] += grant;
@@ -228,7 +228,7 @@ static void a_deposit_and_a_million_debits_are_exact(void **state)
                                            .consumed_nusd = TICKS_EACH * price,
                                            .ticks_count = TICKS_EACH };
             assert_int_equal(
-                kmy_ledger_lease(r.ledger, id, 0, TICKS_EACH * price, &granted, NULL, &r.ctx),
+                kmy_ledger_lease(r.ledger, id, 0, TICKS_EACH * price, NOW, &granted, NULL, &r.ctx),
                 KMY_OK);
             assert_int_equal(kmy_ledger_settle(r.ledger, &report, NOW, NULL, &r.ctx), KMY_OK);
         }

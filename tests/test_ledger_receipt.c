@@ -21,7 +21,8 @@ static void consume(rig_t *r, uint64_t id, uint64_t n)
                                    .consumed_nusd = (int64_t)n * PRICE,
                                    .ticks_count = n };
     assert_int_equal(
-        kmy_ledger_lease(r->ledger, id, 0, (int64_t)n * PRICE, &granted, NULL, &r->ctx), KMY_OK);
+        kmy_ledger_lease(r->ledger, id, 0, (int64_t)n * PRICE, NOW, &granted, NULL, &r->ctx),
+        KMY_OK);
     assert_int_equal(granted, (int64_t)n * PRICE);
     assert_int_equal(kmy_ledger_settle(r->ledger, &report, NOW, NULL, &r->ctx), KMY_OK);
 }

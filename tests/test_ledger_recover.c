@@ -95,7 +95,7 @@ static op_t random_op(kmy_ledger_t *l, model_t *m, uint64_t *rng)
     } else if (pick == 1 || open == 0) {
         op.what = OP_LEASE;
         OR_EXIT(kmy_ledger_lease(l, id, (uint32_t)op.shard,
-                                 1 + (int64_t)(rig_random(rng) % 1000000), &op.amount, NULL,
+                                 1 + (int64_t)(rig_random(rng) % 1000000), NOW, &op.amount, NULL,
                                  NULL) == KMY_OK,
                 3);
     } else {
@@ -275,8 +275,8 @@ static void many_open_leases_come_back_in_chunks(void **state)
         assert_int_equal(
             kmy_ledger_credit(r.ledger, (uint64_t)i, "grant", name, 10, NOW, NULL, &r.ctx), KMY_OK);
         for (uint32_t s = 0; s < HANDS; s++)
-            assert_int_equal(kmy_ledger_lease(r.ledger, (uint64_t)i, s, 3, &granted, NULL, &r.ctx),
-                             KMY_OK);
+            assert_int_equal(
+                kmy_ledger_lease(r.ledger, (uint64_t)i, s, 3, NOW, &granted, NULL, &r.ctx), KMY_OK);
     }
     rig_commit(&r);
     rig_assert_clean(&r);
