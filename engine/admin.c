@@ -4,6 +4,7 @@
 #include "base/money.h"
 #include "engine/conn.h"
 #include "engine/mint.h"
+#include "engine/drain.h"
 #include "engine/reply.h"
 #include "engine/roster.h"
 #include "engine/shard.h"
@@ -63,6 +64,11 @@ static bool is_operator(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     return false;
 }
 
+bool kmy_admin_operator(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
+{
+    return is_operator(s, c, req);
+}
+
 /* --- open to all --------------------------------------------------------------------------- */
 
 bool kmy_admin_metrics(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
@@ -93,7 +99,7 @@ bool kmy_admin_ready(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
 {
     (void)body;
     kmy_buf_t b = kmy_reply_body(s);
-    bool draining = atomic_load(&s->phase) != KMY_PHASE_RUN;
+    bool draining = kmy_draining(s);
     uint32_t stale = 0;
     kmy_buf_str(&b, "{\"reasons\":[");
     if (draining)

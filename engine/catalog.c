@@ -93,6 +93,19 @@ static kmy_err_t add_alias(kmy_catalog_t *cat, kmy_feed_t *feed, const char *ali
     return KMY_OK;
 }
 
+static void price(kmy_feed_t *feed, const kmy_config_t *cfg)
+{
+    feed->tick_nusd = cfg->prices.tick_nusd;
+    feed->query_nusd = cfg->prices.query_nusd;
+    feed->pass_nusd = cfg->prices.pass_nusd;
+}
+
+void kmy_catalog_price(kmy_catalog_t *cat, const kmy_config_t *cfg)
+{
+    for (uint32_t i = 0; i < cat->feeds_count; i++)
+        price(&cat->feeds[i], cfg);
+}
+
 /* The feed of that canonical name, made if need be. */
 static kmy_err_t feed_make(kmy_catalog_t *cat, const kmy_config_t *cfg, const char *name,
                            kmy_feed_t **out, kmy_errctx_t *ctx)
@@ -107,10 +120,8 @@ static kmy_err_t feed_make(kmy_catalog_t *cat, const kmy_config_t *cfg, const ch
     kmy_feed_t *feed = &cat->feeds[cat->feeds_count];
     *feed = (kmy_feed_t){ .idx = cat->feeds_count,
                           .kind = KMY_KIND_ORACLE,
-                          .stale_after_ns = PYTH_STALE_NS,
-                          .tick_nusd = cfg->prices.tick_nusd,
-                          .query_nusd = cfg->prices.query_nusd,
-                          .pass_nusd = cfg->prices.pass_nusd };
+                          .stale_after_ns = PYTH_STALE_NS };
+    price(feed, cfg);
     if (fits)
         canonical(name, feed->name);
     kmy_err_t err = claim(cat, feed, name, ctx);

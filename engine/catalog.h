@@ -54,6 +54,8 @@ typedef struct kmy_catalog {
 kmy_err_t kmy_catalog_build(kmy_catalog_t *cat, const kmy_config_t *cfg, kmy_errctx_t *ctx);
 /* Sets feeds[idx].id for all (ids[idx] from the store) and builds idx_by_id. */
 kmy_err_t kmy_catalog_assign(kmy_catalog_t *cat, const uint32_t *ids, kmy_errctx_t *ctx);
+/* Sets the prices of all feeds as configured. */
+void kmy_catalog_price(kmy_catalog_t *cat, const kmy_config_t *cfg);
 void kmy_catalog_free(kmy_catalog_t *cat);
 
 /* Any thread.  Finds by canonical name or alias, case-blind for ASCII, '-' for '/' accepted; NULL: unknown. */

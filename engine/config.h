@@ -87,7 +87,7 @@ typedef struct kmy_config {
         int64_t connections, per_address, unauthenticated_per_s, unauthenticated_burst, frame_bytes,
             feeds_per_connection;
         int64_t auth_timeout_ns, idle_timeout_ns, head_timeout_ns, stall_timeout_ns,
-            unpaid_grace_ns;
+            unpaid_grace_ns, drain_window_ns;
         int64_t lag_ticks, lag_ns;
         int64_t requests_per_min, requests_per_hour;
         int64_t messages_per_s, messages_burst;

@@ -100,6 +100,7 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "limits.head_timeout", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(limits.head_timeout_ns), "10s", 10 * MS, HOUR, 0, "a request must be whole by then" },
     { "limits.stall_timeout", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(limits.stall_timeout_ns), "30s", 10 * MS, HOUR, 0, "a socket that takes no byte for so long is reset" },
     { "limits.unpaid_grace", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(limits.unpaid_grace_ns), "60s", 10 * MS, HOUR, 0, "a stream whose balance is used up is closed after that" },
+    { "limits.drain_window", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(limits.drain_window_ns), "10s", 0, 15 * S, 0, "when sessions are to go, their closes are spread over so long, or 10 ms for each connection, whichever is less" },
     { "limits.lag_ticks", KMY_KEY_INT, KMY_SHAPE_ANY, AT(limits.lag_ticks), "4096", 1, 1 << 20, 0, "a cursor further behind belongs to a slow reader" },
     { "limits.lag_ms", KMY_KEY_INT, KMY_SHAPE_MS, AT(limits.lag_ns), "1000", 1, 60000, 0, "the same, in milliseconds" },
     { "limits.requests_per_min", KMY_KEY_INT, KMY_SHAPE_ANY, AT(limits.requests_per_min), "100", 1, 1000000, 0, "requests of one account to routes that cost nothing, per minute, all shards together" },

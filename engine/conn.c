@@ -194,7 +194,8 @@ void kmy_conn_open(kmy_shard_t *s, int fd, uint8_t door, const struct sockaddr_s
 {
     const char *why = "503 Service Unavailable";
     /* The operator's door has a reserve of its own: a full house must not lock its owner out. */
-    bool room = atomic_load(&s->phase) == KMY_PHASE_RUN && (door != KMY_DOOR_PUBLIC || has_room(s));
+    bool room = atomic_load(&s->phase) == KMY_PHASE_RUN &&
+                (door != KMY_DOOR_PUBLIC || (!s->quiet && has_room(s)));
     kmy_conn_t *c = room ? take_slot(s) : NULL;
     if (!c) {
         refuse(s, fd, why);

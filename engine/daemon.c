@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/catalog.h"
+#include "engine/config_diff.h"
 #include "engine/doors.h"
 #include "engine/feeds.h"
 #include "engine/history.h"
@@ -10,6 +11,7 @@
 #include "engine/limiter.h"
 #include "engine/offers.h"
 #include "engine/recorder.h"
+#include "engine/reload.h"
 #include "engine/roster.h"
 #include "engine/session_table.h"
 #include "engine/shard.h"
@@ -38,6 +40,8 @@ enum { METRICS_FIXED = 4, ADMIN_TOKEN_BYTES = 64, PATH_BYTES = KMY_CONFIG_TEXT_B
 
 struct kmy_daemon {
     const kmy_config_t *config;
+    kmy_config_t live;     /* what is in force: config, and what was taken over since */
+    kmy_reload_t *reloads; /* all that were given to the shards; owned */
     int lock_fd;
     kmy_catalog_t catalog;
     kmy_snapshot_t *snapshot;
@@ -470,6 +474,7 @@ kmy_err_t kmy_daemon_start(kmy_daemon_t **out, const kmy_daemon_options_t *optio
     if (!d)
         return KMY_FAIL(ctx, KMY_IO, "out of memory");
     d->config = options->config;
+    d->live = *options->config;
     d->lock_fd = -1;
     d->start_mono_ns = kmy_mono_ns();
     kmy_err_t err = start(d, options, ctx);
@@ -490,9 +495,42 @@ const char *kmy_daemon_admin(const kmy_daemon_t *d)
     return d->admin_text;
 }
 
-kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, kmy_errctx_t *ctx)
+bool kmy_daemon_is_quiet(const kmy_daemon_t *d)
 {
-    return d->tls ? kmy_tls_reload(d->tls, ctx) : KMY_OK;
+    return atomic_load(&d->topology.quiet);
+}
+
+void kmy_daemon_quiet(kmy_daemon_t *d, bool quiet)
+{
+    kmy_topology_quiet(&d->topology, quiet);
+}
+
+static void tell_change(void *arg, const char *path, const char *was, const char *is, bool live)
+{
+    (void)arg;
+    kmy_log(live ? KMY_LOG_INFO : KMY_LOG_WARN, "kamiyod", "reload: %s: %s -> %s%s", path, was, is,
+            live ? "" : "; needs a restart, the old one stays in force");
+}
+
+kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, const kmy_config_t *fresh, kmy_errctx_t *ctx)
+{
+    kmy_reload_t *r = malloc(sizeof *r);
+    if (!r)
+        return KMY_FAIL(ctx, KMY_IO, "out of memory");
+    kmy_err_t err = d->tls ? kmy_tls_reload(d->tls, ctx) : KMY_OK;
+    if (err != KMY_OK) {
+        free(r);
+        return err;
+    }
+    size_t n = kmy_config_diff(&d->live, fresh, tell_change, NULL);
+    kmy_config_take_live(&d->live, fresh);
+    r->config = d->live;
+    r->older = d->reloads;
+    d->reloads = r;
+    kmy_reload_give(&d->topology, r);
+    kmy_log(KMY_LOG_INFO, "kamiyod", "reload: %zu keys differ%s", n,
+            d->tls ? "; certificate read again: new connections get it" : "");
+    return KMY_OK;
 }
 
 /* Customers first, while the market still runs for them; then the way of a tick from its source on; money last. */
@@ -516,6 +554,7 @@ void kmy_daemon_stop(kmy_daemon_t *d)
         kmy_ledger_close(d->ledger);
     kmy_topology_free(&d->topology);
     kmy_catalog_free(&d->catalog);
+    kmy_reload_free(d->reloads);
     free(d->last);
     free(d->last_quote);
     free(d->revoked);

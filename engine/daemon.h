@@ -20,8 +20,12 @@ kmy_err_t kmy_daemon_start(kmy_daemon_t **out, const kmy_daemon_options_t *optio
 /* "127.0.0.1:8402", as bound. */
 const char *kmy_daemon_public(const kmy_daemon_t *d);
 const char *kmy_daemon_admin(const kmy_daemon_t *d);
-/* Reads the certificate and key again: new connections get them.  On failure the old ones stay. */
-kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, kmy_errctx_t *ctx);
+/* No new sessions, and those that are there end (engine/drain.h); or as before. */
+void kmy_daemon_quiet(kmy_daemon_t *d, bool quiet);
+bool kmy_daemon_is_quiet(const kmy_daemon_t *d);
+/* Reads the certificate and key again (new connections get them), logs what in `fresh` differs from what is in force, and takes over what can be
+   (engine/config_diff.h).  `fresh` is borrowed for the call.  On failure nothing changes. */
+kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, const kmy_config_t *fresh, kmy_errctx_t *ctx);
 /* Drains the shards, records what is in hand, marks a clean stop. */
 void kmy_daemon_stop(kmy_daemon_t *d);
 

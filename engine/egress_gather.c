@@ -144,11 +144,16 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
     kmy_sub_t *sub = &s->subs[idx];
     if (sub->cursor >= until) /* above it: another shard was ahead of this one */
         return RUN_ALL;
+    if (sub->price_from > 0 && sub->cursor >= sub->price_from)
+        kmy_sub_price(
+            sub); /* what was published before has the old price, whenever it is delivered */
     uint64_t waiting = until - sub->cursor;
     uint64_t alike = waiting; /* at one price */
+    if (sub->price_from > 0 && sub->price_from - sub->cursor < alike)
+        alike = sub->price_from - sub->cursor;
     bool free_of_charge = false;
     if (sub->repeats)
-        alike = kmy_session_border(c, sub, waiting, &free_of_charge);
+        alike = kmy_session_border(c, sub, alike, &free_of_charge);
     uint64_t paid =
         free_of_charge ? alike : kmy_meter_affordable(&acc->lease, sub->price_nusd, alike);
     if (paid == 0)
@@ -182,7 +187,8 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
                                  .ticks = (uint32_t)n,
                                  .past = log != &s->feeds[sub->feed].log[sub->encoding],
                                  .free_of_charge = free_of_charge,
-                                 .from = sub->cursor });
+                                 .from = sub->cursor,
+                                 .price_nusd = sub->price_nusd });
     if (!free_of_charge)
         kmy_meter_take_ticks(&acc->lease, sub->price_nusd, n);
     sub->cursor += n;

@@ -27,7 +27,7 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
         if (seg->free_of_charge)
             sub->repeats = true; /* those that come back are free again */
         else
-            kmy_meter_untake_ticks(&s->accounts[c->account].lease, sub->price_nusd,
+            kmy_meter_untake_ticks(&s->accounts[c->account].lease, seg->price_nusd,
                                    seg->ticks - delivered);
         if (seg->from + delivered < sub->cursor) /* of several runs the first that was cut counts */
             sub->cursor = seg->from + delivered;
@@ -41,10 +41,10 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
     }
     c->charged_ticks += delivered;
     if (delivered > 0) {
-        kmy_receipts_note(sub, seg->from, delivered);
+        kmy_receipts_note(sub, seg->from, delivered, seg->price_nusd);
         c->unpaid_told = false;
     }
-    KMY_COUNT(s->metrics, consumed_nusd_total, sub->price_nusd * delivered);
+    KMY_COUNT(s->metrics, consumed_nusd_total, seg->price_nusd * delivered);
     return alive;
 }
 

@@ -30,7 +30,8 @@ static const char usage[] =
     "  --conformance-echo  also serve WebSocket /echo, for conformance suites; never in "
     "production\n"
     "\n"
-    "Signals: TERM and INT drain and stop, HUP reads the certificate again.  Exit: 0 success, 1 "
+    "Signals: TERM and INT drain and stop, HUP reads configuration and certificate again,\n"
+    "USR2 drains without a stop, and ends that.  Exit: 0 success, 1 "
     "failure, 2 wrong usage.\n";
 
 typedef struct arguments {
@@ -96,6 +97,30 @@ static void set_log_level(const kmy_config_t *cfg)
     }
 }
 
+/* The file and the environment are read anew, as at the start; a configuration that is wrong changes nothing. */
+static void reload(kmy_daemon_t *d, const arguments_t *a)
+{
+    static kmy_config_t fresh;
+    kmy_errctx_t ctx = { 0 };
+    kmy_err_t err = kmy_config_load(&fresh, a->config, &ctx);
+    if (err == KMY_OK) {
+        err = kmy_daemon_reload(d, &fresh, &ctx);
+        if (err == KMY_OK)
+            set_log_level(&fresh);
+        kmy_config_free(&fresh);
+    }
+    if (err != KMY_OK)
+        kmy_log(KMY_LOG_ERROR, "kamiyod", "on SIGHUP: %s; nothing was changed", ctx.detail);
+}
+
+static void toggle_quiet(kmy_daemon_t *d)
+{
+    bool quiet = !kmy_daemon_is_quiet(d);
+    kmy_log(KMY_LOG_INFO, "kamiyod", "on SIGUSR2: %s",
+            quiet ? "draining without a stop, no new sessions" : "new sessions are taken again");
+    kmy_daemon_quiet(d, quiet);
+}
+
 static int run(const kmy_config_t *cfg, const arguments_t *a)
 {
     /* Blocked before the first thread exists, so that all of them have it blocked and sigwait gets it. */
@@ -104,6 +129,7 @@ static int run(const kmy_config_t *cfg, const arguments_t *a)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 
@@ -120,16 +146,11 @@ static int run(const kmy_config_t *cfg, const arguments_t *a)
     printf("listening public=%s admin=%s\n", kmy_daemon_public(d), kmy_daemon_admin(d));
     fflush(stdout);
     int sig;
-    while (sigwait(&signals, &sig) == 0 && sig == SIGHUP) {
-        if (!cfg->public_door.tls_cert[0])
-            kmy_log(KMY_LOG_INFO, "kamiyod",
-                    "SIGHUP: no certificate is configured, nothing to read again");
-        else if (kmy_daemon_reload(d, &ctx) == KMY_OK)
-            kmy_log(KMY_LOG_INFO, "kamiyod",
-                    "certificate read again on SIGHUP; new connections get it");
+    while (sigwait(&signals, &sig) == 0 && (sig == SIGHUP || sig == SIGUSR2)) {
+        if (sig == SIGHUP)
+            reload(d, a);
         else
-            kmy_log(KMY_LOG_ERROR, "kamiyod", "on SIGHUP: %s; the old certificate stays",
-                    ctx.detail);
+            toggle_quiet(d);
     }
     kmy_log(KMY_LOG_INFO, "kamiyod", "draining on %s", sig == SIGTERM ? "SIGTERM" : "SIGINT");
     kmy_daemon_stop(d);

@@ -17,7 +17,8 @@ bool kmy_reply_head(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
 {
     char head[8192]; /* an offer has up to 4 KiB, the caller's other lines and ours less than 2 */
     kmy_buf_t b = kmy_buf(head, sizeof head);
-    bool keep = req && req->keep_alive && !c->peer_ended;
+    bool keep =
+        req && req->keep_alive && !c->peer_ended && !(s->quiet && c->door == KMY_DOOR_PUBLIC);
     kmy_buf_fmt(&b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, kmy_http_reason(status), s->date);
     if (status != 204)
         kmy_buf_fmt(&b, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body_bytes);

@@ -5,6 +5,7 @@
 #include "engine/admin.h"
 #include "engine/compare_route.h"
 #include "engine/conn.h"
+#include "engine/drain.h"
 #include "engine/egress.h"
 #include "engine/history_route.h"
 #include "engine/pay_routes.h"
@@ -157,6 +158,14 @@ static bool upgrade(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
 static bool stream(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
+    if (kmy_draining(s)) {
+        if (kmy_throttle_stranger(s, c, req))
+            kmy_reply_problem_with(
+                s, c, req, KMY_UNAVAILABLE,
+                "no new sessions are taken here now; connect elsewhere, or later",
+                "Retry-After: 1\r\n", NULL);
+        return true;
+    }
     if (!req->upgrade_websocket && kmy_sse_wanted(req))
         return kmy_sse_get(s, c, req);
     upgrade(s, c, req, false);
@@ -225,6 +234,7 @@ static const struct {
     { KMY_DOOR_ADMIN, "GET", "/v1/admin/accounts", kmy_admin_account },
     { KMY_DOOR_ADMIN, "GET", "/v1/admin/ledger", kmy_admin_ledger },
     { KMY_DOOR_ADMIN, "GET", "/v1/admin/conns", kmy_admin_conns },
+    { KMY_DOOR_ADMIN, "POST", "/v1/admin/drain", kmy_drain_verb },
     { KMY_DOOR_ADMIN, "GET", "/v1/admin/sources", kmy_admin_sources },
 };
 enum { ROUTES_COUNT = sizeof routes / sizeof routes[0] };

@@ -7,9 +7,11 @@
 #include "engine/catchup.h"
 #include "engine/compare_route.h"
 #include "engine/conn.h"
+#include "engine/drain.h"
 #include "engine/egress.h"
 #include "engine/page.h"
 #include "engine/receipts.h"
+#include "engine/reload.h"
 #include "engine/reply.h"
 #include "engine/roster.h"
 #include "engine/routes.h"
@@ -40,8 +42,6 @@ enum {
     HOUSEKEEP_MS = 50,
     SCANS_PER_S = 1, /* every connection is looked at once a second, in slices */
     STATUS_EVERY_NS = 250000000,
-    DRAIN_S = 10,
-    LAST_RECEIPTS_MS = 2000, /* a disk may be slow; the goodbye must not be late for it */
     COMPLAIN_EVERY_S = 10,
 };
 
@@ -158,6 +158,7 @@ static void free_memory(kmy_shard_t *s)
             kmy_feedlog_close(&s->feeds[i].log[e]);
     }
     kmy_compare_close(s);
+    free(s->own_catalog.feeds);
     free(s->feeds);
     free(s->touched_feeds);
     kmy_strmap_fini(&s->account_names);
@@ -433,40 +434,11 @@ static void release_dying(kmy_shard_t *s)
     s->dying_count = 0;
 }
 
-static void say_goodbye(kmy_shard_t *s)
-{
-    for (uint32_t i = 0; i < s->conns_high; i++) {
-        kmy_conn_t *c = kmy_conn_at(s, i);
-        if (c->state == KMY_CONN_WS) {
-            if (!c->echo)
-                kmy_stream_goaway(s, c, "restart", 1000);
-            kmy_conn_ws_close(s, c, 1012, "restart");
-        } else if (c->state == KMY_CONN_SSE) {
-            kmy_stream_goaway(s, c, "restart", 1000);
-            kmy_conn_sse_end(s, c);
-        } else if (c->state == KMY_CONN_HTTP && !c->parked && !kmy_has_output(c)) {
-            kmy_conn_kill(s, c);
-        }
-    }
-}
-
-/* Streams stop here, so that their last receipts cover all they had; those go out before the goodbye. */
-static void last_receipts(kmy_shard_t *s)
-{
-    for (uint32_t i = 0; i < s->conns_high; i++) {
-        kmy_conn_t *c = kmy_conn_at(s, i);
-        if (!kmy_conn_streams(c))
-            continue;
-        c->leaving = true;
-        kmy_receipts_take_all(s, c, KMY_RECEIPT_SOON);
-    }
-}
-
 /* Drain: sessions are told and closed, then every lease goes back; done when nothing is held, or the time is over. */
 static bool drained(kmy_shard_t *s)
 {
-    if (s->drain_ns == 0) {
-        s->drain_ns = s->now_ns;
+    if (!s->stopping) {
+        s->stopping = true;
         for (int d = 0; d < KMY_DOORS; d++) {
             if (s->o.listen_fd[d] >= 0) {
                 shutdown(s->o.listen_fd[d], SHUT_RDWR); /* ends the armed accept */
@@ -474,26 +446,18 @@ static bool drained(kmy_shard_t *s)
                 s->o.listen_fd[d] = -1;
             }
         }
-        last_receipts(s);
+        kmy_drain_start(s, "restart");
     }
-    bool late = s->now_ns - s->drain_ns > DRAIN_S * KMY_NS_PER_S;
-    for (uint32_t i = 0; i < s->conns_high; i++) {
-        kmy_conn_t *c = kmy_conn_at(s, i);
-        if (c->state == KMY_CONN_HTTP && (late || (!c->parked && !kmy_has_output(c))))
-            kmy_conn_kill(s, c);
-        else if (late && c->state != KMY_CONN_FREE)
-            kmy_conn_kill(s, c);
+    uint32_t receipts = kmy_drain_turn(s);
+    int64_t over_ns = s->now_ns - s->drain_ns - s->drain_window_ns;
+    bool late = over_ns > KMY_DRAIN_PATIENCE_S * KMY_NS_PER_S;
+    for (uint32_t i = 0; late && i < s->conns_high; i++) {
+        if (s->conns[i].state != KMY_CONN_FREE)
+            kmy_conn_kill(s, kmy_conn_at(s, i));
     }
-    uint32_t receipts = kmy_receipts_turn(s);
-    if (!s->said_goodbye &&
-        (receipts == 0 || s->now_ns - s->drain_ns > LAST_RECEIPTS_MS * KMY_NS_PER_MS)) {
-        s->said_goodbye = true;
-        say_goodbye(s);
-    }
-    bool all = s->said_goodbye && (s->conns_count == 0 || late);
-    uint32_t holding = kmy_account_report(s, all) + receipts;
+    uint32_t holding = kmy_account_report(s, s->conns_count == 0 || late) + receipts;
     return (s->conns_count == 0 && holding == 0) ||
-           s->now_ns - s->drain_ns > 2 * DRAIN_S * KMY_NS_PER_S;
+           over_ns > 2 * KMY_DRAIN_PATIENCE_S * KMY_NS_PER_S;
 }
 
 static void housekeep(kmy_shard_t *s)
@@ -550,6 +514,8 @@ static void loop(kmy_shard_t *s)
         housekeep(s);
         kmy_pace_turn(s);
         kmy_roster_turn(s);
+        kmy_drain_quiet(s);
+        kmy_reload_turn(s);
         kmy_page_turn(s);
         kmy_egress_flush(s);
         kmy_catchup_ask(s);
@@ -607,8 +573,10 @@ kmy_err_t kmy_shard_start(kmy_shard_t **out, const kmy_shard_options_t *options,
     sem_t started;
     sem_init(&started, 0, 0);
     s->o = *options;
-    s->config = options->config;
-    s->catalog = options->catalog;
+    if (!kmy_reload_own(s)) {
+        free(s);
+        return KMY_FAIL(ctx, KMY_IO, "out of memory");
+    }
     s->metrics = options->metrics;
     s->ring = options->topology->ring;
     s->asks = options->topology->shard_keeper[options->index];

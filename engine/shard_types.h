@@ -205,6 +205,8 @@ typedef struct kmy_conn {
 struct kmy_sub {
     uint64_t cursor; /* next offset to deliver */
     int64_t price_nusd;
+    int64_t next_price_nusd; /* from offset price_from on */
+    uint64_t price_from;     /* 0: no change is due */
     uint32_t conn;
     uint32_t feed;     /* idx in the catalog */
     uint32_t feed_pos; /* in the feed's dense list */
@@ -304,6 +306,7 @@ typedef struct kmy_segment {
     bool past;           /* TICKS: of the connection's chunk, not of the live log */
     bool free_of_charge; /* TICKS: charged to an earlier connection */
     uint64_t from;       /* TICKS: first offset; OWN: where in the stage */
+    int64_t price_nusd;  /* TICKS: of each */
 } kmy_segment_t;
 
 typedef struct kmy_send {
@@ -377,8 +380,12 @@ typedef struct kmy_cqe {
 
 struct kmy_shard {
     kmy_shard_options_t o;
-    const kmy_config_t *config;
-    const kmy_catalog_t *catalog;
+    const kmy_config_t
+        *config; /* own_config: what may change while it runs changes between two turns */
+    const kmy_catalog_t *catalog; /* own_catalog: prices are this shard's, all else is shared */
+    kmy_config_t own_config;
+    kmy_catalog_t own_catalog;
+    const struct kmy_reload *reload; /* the one taken over last; NULL: as at the start */
     kmy_metrics_t *metrics;
     kmy_ring_t *ring;
     kmy_queue_t *asks;
@@ -482,9 +489,16 @@ struct kmy_shard {
     kmy_roster_waiter_t roster_waiters[KMY_ROSTER_WAITERS_MAX];
 
     uint64_t session_seed[2];
-    _Atomic int phase; /* kmy_shard_phase_t */
-    int64_t drain_ns;  /* when the drain began */
-    bool said_goodbye;
+    _Atomic int phase;       /* kmy_shard_phase_t */
+    bool stopping;           /* the phase is DRAIN, and that was begun */
+    bool quiet;              /* topology->quiet, as last looked at */
+    int64_t quiet_ns;        /* when those who are to go are looked at again */
+    int64_t drain_ns;        /* when the drain began */
+    int64_t drain_window_ns; /* over which closes are spread */
+    uint32_t
+        drain_left; /* streams in slots below it get no more ticks: their last receipts are on the way */
+    uint32_t drain_at;   /* slots below it have been closed */
+    uint32_t drain_high; /* slots that were in use when it began */
     pthread_t thread;
     sem_t *started;
     kmy_err_t start_err;

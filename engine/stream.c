@@ -156,6 +156,30 @@ void kmy_stream_too_slow(kmy_shard_t *s, kmy_conn_t *c, uint64_t lag_ticks)
         kmy_stream_close(s, c, KMY_OVERRUN, "reader too slow");
 }
 
+void kmy_stream_prices(kmy_shard_t *s, kmy_conn_t *c)
+{
+    kmy_buf_t b = begin(s, "prices", NULL);
+    const char *comma = "";
+    kmy_buf_str(&b, ",\"feeds\":[");
+    for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
+        const kmy_sub_t *sub = &s->subs[i];
+        const kmy_feed_t *feed = &s->catalog->feeds[sub->feed];
+        if (sub->price_from == 0)
+            continue;
+        kmy_buf_fmt(&b, "%s{\"feed\":", comma);
+        kmy_buf_json_str(&b, feed->name, strlen(feed->name));
+        kmy_buf_fmt(&b, ",\"from\":%" PRIu64, sub->price_from);
+        put_nusd(&b, "price_tick", sub->next_price_nusd);
+        kmy_buf_str(&b, "}");
+        comma = ",";
+    }
+    kmy_buf_str(&b, "]");
+    c->answering =
+        true; /* as long as its subscriptions are many: one frame, and not the reader's fault */
+    finish(s, c, &b);
+    c->answering = false;
+}
+
 void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_t to,
                     uint8_t reason)
 {

@@ -42,6 +42,8 @@ void kmy_stream_slow_warning(kmy_buf_t *b, uint64_t lag_ticks);
 void kmy_stream_too_slow(kmy_shard_t *s, kmy_conn_t *c, uint64_t lag_ticks);
 void kmy_stream_gap(kmy_buf_t *b, const kmy_feed_t *feed, uint64_t from, uint64_t to,
                     uint8_t reason);
+/* The prices that are to come into force for its subscriptions (kmy_sub.price_from), in one frame. */
+void kmy_stream_prices(kmy_shard_t *s, kmy_conn_t *c);
 void kmy_stream_goaway(kmy_shard_t *s, kmy_conn_t *c, const char *reason,
                        int64_t reconnect_after_ms);
 /* A feed's state changed: tells its subscribers. */

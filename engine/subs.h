@@ -51,6 +51,13 @@ static inline void kmy_sub_skip(kmy_sub_t *sub, uint64_t offset, uint8_t reason)
     sub->cursor = sub->run_from = offset;
 }
 
+/* The price that was announced for this offset comes into force. */
+static inline void kmy_sub_price(kmy_sub_t *sub)
+{
+    sub->price_nusd = sub->next_price_nusd;
+    sub->price_from = 0;
+}
+
 /* One frame of a feed in an encoding; out has room for KMY_TICK_JSON_BYTES_MAX. */
 size_t kmy_subs_encode(kmy_shard_t *s, kmy_shard_feed_t *f, int enc, const kmy_tick_t *tick,
                        uint8_t *out);

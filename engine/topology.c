@@ -130,6 +130,13 @@ kmy_err_t kmy_topology_make(kmy_topology_t *t, const kmy_config_t *cfg, uint32_t
     return err;
 }
 
+void kmy_topology_quiet(kmy_topology_t *t, bool quiet)
+{
+    atomic_store(&t->quiet, quiet);
+    for (uint32_t i = 0; i < t->shards_count; i++)
+        kmy_wake_signal(&t->shard_wake[i]);
+}
+
 void kmy_topology_free(kmy_topology_t *t)
 {
     if (t->mem_count == 0)

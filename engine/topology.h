@@ -26,6 +26,9 @@ typedef struct kmy_topology {
     kmy_queue_t *cashier_shard[KMY_SHARDS_MAX]; /* and back: answers */
     kmy_slip_t *slips[KMY_SHARDS_MAX]; /* KMY_SLIPS of each shard; touched pages only, too */
     kmy_recorded_t recorded;
+    struct kmy_reload
+        *_Atomic reload;         /* newest values to take over (engine/reload.h); NULL: none yet */
+    _Atomic bool quiet;          /* no new sessions; those that are there end (engine/drain.h) */
     _Atomic uint32_t blobs_live; /* snapshots that somebody still sends (engine/blob.h) */
     kmy_wake_t shard_wake[KMY_SHARDS_MAX];
     kmy_wake_t keeper_wake;
@@ -40,6 +43,8 @@ typedef struct kmy_topology {
 /* Takes all link memory, once.  ring_path: a file that same-host readers map, or NULL for private memory; first_seq: number of the next tick. */
 kmy_err_t kmy_topology_make(kmy_topology_t *t, const kmy_config_t *cfg, uint32_t shards_count,
                             const char *ring_path, uint64_t first_seq, kmy_errctx_t *ctx);
+/* Any thread: sets `quiet` and rouses the shards. */
+void kmy_topology_quiet(kmy_topology_t *t, bool quiet);
 void kmy_topology_free(kmy_topology_t *t);
 
 #endif

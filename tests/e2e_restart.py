@@ -37,7 +37,8 @@ def term_says_goodbye_gives_leases_back_and_offsets_go_on():
             start = time.monotonic()
             for account, w in conns:
                 said, code = w.last_words()
-                assert code == 1012 and said[-1]["type"] == "goaway" and said[-1]["reconnect_after_ms"] > 0, (code, said[-1])
+                away = next(e for e in said if e["type"] == "goaway")
+                assert code == 1012 and away["reason"] == "restart" and 1000 <= away["reconnect_after_ms"] <= 2000, (code, away)
                 delivered[account] += len(w.ticks)
                 for feed, offset in w.at.items():
                     held[feed] = max(held.get(feed, 0), offset)

@@ -49,6 +49,7 @@ int cli_account(const cli_t *cli);
 int cli_snapshot(const cli_t *cli);
 int cli_conns(const cli_t *cli);
 int cli_sources(const cli_t *cli);
+int cli_drain(const cli_t *cli);
 int cli_token(const cli_t *cli);
 int cli_ledger(const cli_t *cli);
 int cli_check(const cli_t *cli);

@@ -33,6 +33,8 @@ static const struct verb {
       "last ticks, read from the store's files under --data" },
     { "conns", cli_conns, 0, 0, "conns", "open connections (operator)" },
     { "sources", cli_sources, 0, 0, "sources", "upstream connections (operator)" },
+    { "drain", cli_drain, 0, 1, "drain [off]",
+      "no new sessions, and those that are there end; or as before (operator)" },
     { "token", cli_token, 1, 2,
       "token mint --account ID --usd X [--ttl SECONDS] | token revoke JTI|TOKEN |\n"
       "         token rotate [--drop]",
