@@ -154,6 +154,16 @@ def accepts_holds_the_routes_price_and_deposits_begin_with_010():
     assert {e["amount"] for e in _v2(a)["accepts"]} == {"25500000"}
 
 
+def three_networks_of_v1_fit_as_well_each_at_the_first_amount():
+    d = _daemon(public__url=URL, payments__facilitator=NOBODY, wait=False,
+                payments__networks=[NETWORKS[0], {"name": "polygon", "pay_to": PAY_TO}, NETWORKS[2]])
+    for path in ("/v1/deposit", "/v1/tokens"):
+        a, size = _raw(d, "POST", path)
+        assert size < 4096, size
+        assert _amounts(_v1(a), "maxAmountRequired")[:3] == [("base", 100000), ("polygon", 100000), ("solana", 100000)], path
+        assert len({e["network"] for e in _v2(a)["accepts"]}) == 3, path
+
+
 def a_spent_account_gets_the_same_offers_with_its_balance():
     d = _seller()
     token = d.mint("local:poor", "0.0000005")

@@ -278,9 +278,7 @@ static void an_entry_says_what_its_signer_needs(void **state)
 static void with_three_networks_an_offer_leaves_room_in_4_kib(void **state)
 {
     (void)state;
-    enum {
-        OTHERS = 900
-    }; /* status line, header lines, members of the problem: some 860 (e2e_offers.py counts) */
+    enum { OTHERS = 880 }; /* status line, header lines, members of the problem: some 830 */
     const char *const sets[][3] = { { "base", "polygon", "solana" },
                                     { "ethereum", "base", "solana" },
                                     { "base-sepolia", "solana-devnet", "solana" } };
@@ -289,8 +287,8 @@ static void with_three_networks_an_offer_leaves_room_in_4_kib(void **state)
         int64_t amounts[] = { 10 * CENT, USD };
         kmy_challenge_signin_t signin = {
             "feed.example", URL "/v1/tokens",
-            "0123456789abcdef0123456789abcdef0123456789abcdef0123456789"
-            "abcdef0123456789",
+            "0123456789abcdef0123456789abcdef0123456789"
+            "abcdef0123456789abcdef0123456789abcdef", /* as long as ours are */
             1795257132
         };
         kmy_challenge_t query = { .ways = ways,
