@@ -1,7 +1,6 @@
 /* dollar 2/7   in: engine/query, engine/pay_routes   out: engine/slips, and what came of it to the client */
 #include "engine/paid.h"
 
-#include "base/clock.h"
 #include "engine/offers.h"
 #include "engine/pay_header.h"
 #include "engine/reply.h"
@@ -11,8 +10,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-enum { WAIT_S = 20 }; /* then 202: clients and proxies in between wait for 30 s, usually */
 
 bool kmy_paid_wanted(const kmy_http_request_t *req)
 {
@@ -24,8 +21,6 @@ bool kmy_paid_wanted(const kmy_http_request_t *req)
 kmy_slip_t *kmy_paid_take_slip(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                                kmy_slip_kind_t kind)
 {
-    if (!kmy_throttle_address(s, c, req))
-        return NULL;
     kmy_slip_t *slip = kmy_slip_take(s);
     if (!slip) {
         kmy_throttle_undo(s, c, req);
@@ -36,7 +31,6 @@ kmy_slip_t *kmy_paid_take_slip(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_req
         return NULL;
     }
     slip->kind = kind;
-    slip->deadline_ns = s->now_ns + WAIT_S * KMY_NS_PER_S;
     return slip;
 }
 
@@ -69,7 +63,7 @@ bool kmy_paid_begin(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
                      "no payments by header are taken here; this one was not looked at");
         return true;
     }
-    kmy_slip_t *slip = kmy_paid_take_slip(s, c, req, kind);
+    kmy_slip_t *slip = kmy_throttle_address(s, c, req) ? kmy_paid_take_slip(s, c, req, kind) : NULL;
     if (!slip)
         return true;
     slip->version = version;
@@ -186,7 +180,7 @@ static bool compose_and_keep(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip,
     bool made = compose(s, arg, slip->balance_nusd, &b, why) && !b.overflow;
     slip->kind = made ? KMY_SLIP_ANSWER : KMY_SLIP_RELEASE;
     slip->body_bytes = made ? (uint32_t)b.len : 0;
-    slip->deadline_ns = s->now_ns + WAIT_S * KMY_NS_PER_S;
+    slip->deadline_ns = 0;
     kmy_slip_send_and_park(s, c, slip);
     return false;
 }

@@ -21,7 +21,7 @@ static inline kmy_slip_t *kmy_paid_slip(const kmy_shard_t *s, const kmy_conn_t *
 /* First time: takes a slip for the request's payment of one of the demand's amounts and parks.  true: answered instead (refused). */
 bool kmy_paid_begin(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                     const kmy_demand_t *demand, kmy_slip_kind_t kind);
-/* A slip of our own making (sign-in, transfer): NULL: 429 or 503 was answered. */
+/* For a slip of another kind, which the caller fills and sends; the request was counted.  NULL: 503 was answered. */
 kmy_slip_t *kmy_paid_take_slip(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                                kmy_slip_kind_t kind);
 /* Whatever is not done: 202 while it is pending (more: further members of it, or NULL), 402 with the offers where another payment may help (demand NULL:

@@ -135,7 +135,8 @@ bool kmy_pay_deposit(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
 static bool begin_signin(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                          kmy_view_t header)
 {
-    kmy_slip_t *slip = kmy_paid_take_slip(s, c, req, KMY_SLIP_SIGNIN);
+    kmy_slip_t *slip =
+        kmy_throttle_address(s, c, req) ? kmy_paid_take_slip(s, c, req, KMY_SLIP_SIGNIN) : NULL;
     if (!slip)
         return true;
     slip->header_bytes = (uint32_t)header.len;
@@ -148,11 +149,6 @@ static bool signed_in(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
                       const kmy_demand_t *demand, const kmy_slip_t *slip)
 {
     kmy_errctx_t ctx = { 0 };
-    if (slip->result == KMY_SLIP_NOT_FOUND) {
-        kmy_demand_pay(s, c, req, demand, KMY_UNPAID, NULL,
-                       "this address has no account yet: pay first, which makes one", 0, "");
-        return true;
-    }
     if (slip->result != KMY_SLIP_DONE) {
         kmy_paid_undone(s, c, req, demand, slip, NULL);
         return true;
@@ -232,15 +228,12 @@ static bool send_transfer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
 {
     char whose[KMY_ACCOUNT_BYTES_MAX];
     snprintf(whose, sizeof whose, "%s", account);
-    int64_t deadline_ns;
     if (!slip)
         slip = kmy_paid_take_slip(s, c, req, KMY_SLIP_TRANSFER);
     if (!slip)
         return true;
-    deadline_ns = slip->deadline_ns;
     memset(slip, 0, offsetof(kmy_slip_t, header));
     slip->kind = KMY_SLIP_TRANSFER;
-    slip->deadline_ns = deadline_ns;
     snprintf(slip->account, sizeof slip->account, "%s", whose);
     snprintf(slip->tx, sizeof slip->tx, "%s", tx);
     snprintf(slip->network, sizeof slip->network, "%s", chain);
@@ -259,6 +252,12 @@ static bool transferred(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     return true;
 }
 
+/* Signed in, but never paid: account is the address. */
+static bool is_newcomer(const kmy_slip_t *slip)
+{
+    return slip->result == KMY_SLIP_REFUSED && slip->err == KMY_UNPAID && slip->account[0];
+}
+
 /* Whose transfer must it be?  true: *account says; false: *done as routes return. */
 static bool find_sender(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                         const kmy_slip_t *slip, const char **account, bool *done)
@@ -266,11 +265,11 @@ static bool find_sender(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     kmy_errctx_t ctx = { 0 };
     kmy_view_t header;
     *done = true;
-    if (slip) { /* the sign-in is back: an address need not have paid before */
-        if (slip->result == KMY_SLIP_DONE || slip->result == KMY_SLIP_NOT_FOUND) {
-            *account = slip->account;
-            return slip->account[0] != '\0';
-        }
+    if (slip && (slip->result == KMY_SLIP_DONE || is_newcomer(slip))) {
+        *account = slip->account; /* the sign-in is back: an address need not have paid before */
+        return true;
+    }
+    if (slip) {
         kmy_paid_undone(s, c, req, NULL, slip, NULL);
         return false;
     }
@@ -292,8 +291,10 @@ static bool find_sender(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     kmy_token_claims_t claims;
     kmy_bearer_t p = kmy_bearer_find(s, c, req, NULL, NULL, &acc, &claims);
     *done = p != KMY_BEARER_PARKED;
-    *account = p == KMY_BEARER_OK ? acc->name : NULL;
-    return p == KMY_BEARER_OK;
+    if (p != KMY_BEARER_OK || !kmy_throttle_account(s, c, req, acc->name))
+        return false;
+    *account = acc->name;
+    return true;
 }
 
 bool kmy_pay_transfer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
@@ -330,7 +331,8 @@ static bool ask_state(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     const char *id = id_of(req->path);
     if (!id)
         return refuse(s, c, req, KMY_BAD_INPUT, "a payment's id is 32 digits of 0-9 and a-f");
-    kmy_slip_t *slip = kmy_paid_take_slip(s, c, req, KMY_SLIP_STATE);
+    kmy_slip_t *slip =
+        kmy_throttle_free(s, c, req) ? kmy_paid_take_slip(s, c, req, KMY_SLIP_STATE) : NULL;
     if (!slip)
         return true;
     memcpy(slip->payment_id, id, sizeof slip->payment_id - 1);

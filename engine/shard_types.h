@@ -150,12 +150,13 @@ typedef struct kmy_conn {
     bool echo : 1;
     bool deflate : 1; /* permessage-deflate was negotiated */
     bool head_request : 1;
-    bool continued : 1;   /* 100 Continue was sent for the present request */
-    bool answering : 1;   /* what is queued now belongs to one answer, whatever its length */
-    bool proven : 1;      /* has shown a valid token, or came to the operator's door: no stranger */
-    bool stranger : 1;    /* a stream that will count for its address if it ends without a token */
-    bool crowded : 1;     /* counted in the limiter's crowd */
-    bool shaking : 1;     /* TLS handshake in progress */
+    bool continued : 1; /* 100 Continue was sent for the present request */
+    bool answering : 1; /* what is queued now belongs to one answer, whatever its length */
+    bool proven : 1;    /* has shown a valid token, or came to the operator's door: no stranger */
+    bool stranger : 1;  /* a stream that will count for its address if it ends without a token */
+    bool crowded : 1;   /* counted in the limiter's crowd */
+    bool counted : 1; /* the present request took a token of its address, which may be given back */
+    bool shaking : 1; /* TLS handshake in progress */
     bool unpaid_told : 1; /* payment_required was sent, and no tick was paid since */
     bool low_told : 1;    /* the same of low_balance, and the balance did not rise since */
     bool leaving : 1;     /* the daemon drains: no more ticks, its last receipts are on the way */

@@ -72,6 +72,7 @@ bool kmy_throttle_address(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
     kmy_verdict_t v = kmy_limiter_address(l, &client, s->now_ns);
     policy_t p = { "address", l->address };
     put_lines(s, &p, 1, 0, &v);
+    c->counted = v.taken;
     if (v.taken)
         return true;
     KMY_COUNT(s->metrics, limit_address_total, 1);
@@ -82,9 +83,11 @@ bool kmy_throttle_address(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
 
 void kmy_throttle_undo(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
 {
+    if (!c->counted)
+        return;
     struct in6_addr client = kmy_peer_client(req, &c->peer, &s->o.limiter->proxies);
-    if (c->door == KMY_DOOR_PUBLIC)
-        kmy_limiter_address_give(s->o.limiter, &client);
+    kmy_limiter_address_give(s->o.limiter, &client);
+    c->counted = false;
     s->limit_lines[0] = 0;
 }
 

@@ -18,7 +18,7 @@ bool kmy_throttle_free(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
 bool kmy_throttle_stranger(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req);
 /* The same where the token is known to be missing or bad. */
 bool kmy_throttle_address(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req);
-/* What the last one took for this request is given back: it showed that it is a customer's after all. */
+/* What the last one took for this request, if it did, is given back: it showed that it is a customer's after all. */
 void kmy_throttle_undo(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req);
 bool kmy_throttle_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                           const char *account);
