@@ -36,7 +36,7 @@ typedef struct kmy_job {
     uint64_t cashier[2];       /* the cashier's own words, not looked at by the keeper */
     int64_t expires_ns;        /* NONCE */
     kmy_payment_row_t row;     /* question */
-    kmy_payment_row_t row_out; /* answer, where the call gives one */
+    kmy_payment_row_t row_out; /* answer: the payment behind the call; zeros if there is none */
     kmy_account_t account;     /* answer, where the call gives one: figures after it */
     kmy_transfer_t transfer;
     char text[192];   /* NONCE */

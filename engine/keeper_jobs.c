@@ -34,6 +34,16 @@ static kmy_err_t keep_account(doing_t *d)
                : KMY_OK;
 }
 
+/* How it stands behind a call that says so in its error alone; a failure to read changes nothing about what was done. */
+static kmy_err_t keep_row(doing_t *d, kmy_err_t err)
+{
+    kmy_err_t looked = kmy_ledger_payment_get(d->ledger, d->j->row.id, &d->j->row_out, NULL);
+    if (looked != KMY_OK)
+        memset(&d->j->row_out, 0, sizeof d->j->row_out);
+    keep_json(d->j);
+    return err;
+}
+
 static void keep_body(kmy_job_t *j, const void *kept, size_t kept_bytes)
 {
     KMY_ASSERT(kept_bytes <= sizeof j->body);
@@ -105,7 +115,7 @@ static kmy_err_t do_reverse(doing_t *d)
         kmy_ledger_payment_reverse(d->ledger, j->row.id, d->now_ns, &j->account, &d->ctx);
     if (err == KMY_OK)
         kmy_keeper_tell_change(d->k, &j->account);
-    return err;
+    return keep_row(d, err);
 }
 
 static kmy_err_t do_transfer(doing_t *d)
@@ -118,7 +128,7 @@ static kmy_err_t do_transfer(doing_t *d)
         d->k->credited_nusd += t.amount_units * 1000;
         kmy_keeper_tell_change(d->k, &j->account);
     }
-    return err;
+    return t.payment_id ? keep_row(d, err) : err;
 }
 
 static kmy_err_t do_answer(doing_t *d)
@@ -134,7 +144,7 @@ static kmy_err_t do_answer(doing_t *d)
         keep_body(j, kept, kept_bytes);
     if (err == KMY_OK) /* what was held is spent, or free again: who is short looks */
         kmy_keeper_tell_change(d->k, &j->account);
-    return err;
+    return keep_row(d, err);
 }
 
 static kmy_err_t do_nonce(doing_t *d)

@@ -215,6 +215,8 @@ static void a_querys_answer_is_kept_and_comes_back(void **state)
         j->body_bytes = (uint32_t)snprintf(j->body, sizeof j->body, "%s", i ? "new" : "first one");
         j = done(&w, 3, i ? KMY_DUPLICATE : KMY_OK);
         assert_int_equal(j->account.consumed_nusd, 1000 * 1000);
+        assert_int_equal(j->row_out.price_nusd, 1000 * 1000); /* what it cost */
+        assert_true(j->row_out.answered);
         assert_int_equal(j->body_bytes, 9);
         assert_memory_equal(j->body, "first one", 9);
     }
@@ -247,6 +249,7 @@ static void a_transfer_a_nonce_and_a_payer_are_asked_for(void **state)
     j = of(&w, 1, KMY_JOB_TRANSFER, 8); /* with the id that its nonce gives */
     j->transfer = pay_transfer(6, 1, 3);
     assert_int_equal(done(&w, 1, KMY_OK)->account.balance_nusd, 2 * USD);
+    assert_int_equal(j->row_out.state, KMY_PAYMENT_SETTLED);
     assert_int_equal(reserve(&w, 2, pay_row(8, 3), KMY_DUPLICATE)->row_out.state,
                      KMY_PAYMENT_SETTLED);
     assert_int_equal(w.metrics.value[KMY_METRIC_ledger_credited_nusd_total], 2 * USD);
@@ -318,6 +321,7 @@ static void shards_that_serve_the_account_are_told_before_the_cashier(void **sta
     assert_int_equal(lease(&w, 0, id, USD), USD);
     of(&w, 0, KMY_JOB_REVERSE, 1); /* the free dollar goes */
     assert_int_equal(done(&w, 0, KMY_OK)->account.balance_nusd, 0);
+    assert_int_equal(w.t.jobs[0].row_out.state, KMY_PAYMENT_REVERSED);
     assert_int_equal(hear(&w, 0, KMY_TELL_CHANGED).free_nusd, 0);
     of(&w, 0, KMY_JOB_REVERSE, 2); /* the other is leased: it is owed, and called back */
     assert_int_equal(done(&w, 0, KMY_OK)->account.debt_nusd, USD);
