@@ -241,6 +241,8 @@ static kmy_err_t run(kmy_audit_t *a, kmy_errctx_t *ctx)
         err = kmy_audit_each(a, KMY_LEDGER_LEASES, visit_lease, ctx);
     if (err == KMY_OK)
         err = kmy_audit_payments(a, ctx);
+    if (err == KMY_OK)
+        err = kmy_audit_receipts(a, ctx);
     if (err != KMY_OK)
         return err;
     check_totals(a);

@@ -40,6 +40,7 @@ typedef struct kmy_audit {
     uint64_t clients_count;
     uint64_t payment_claims_count;
     uint64_t transfer_claims_count;
+    uint64_t receipts_count; /* that should be kept, by the heads of their chains */
 } kmy_audit_t;
 
 #define ULL(x) ((unsigned long long)(x))
@@ -59,5 +60,7 @@ void kmy_audit_check_count(kmy_audit_t *a, const char *what, uint64_t have, uint
 void kmy_audit_paid(kmy_audit_t *a, const kmy_entry_t *e);
 /* Their records, once all entries were shown. */
 kmy_err_t kmy_audit_payments(kmy_audit_t *a, kmy_errctx_t *ctx);
+/* Chains of receipts against what their accounts consumed (ledger_receipt.c), once all entries were shown. */
+kmy_err_t kmy_audit_receipts(kmy_audit_t *a, kmy_errctx_t *ctx);
 
 #endif

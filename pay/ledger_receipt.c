@@ -1,7 +1,7 @@
 /* dollar 7/7   in: engine/keeper   out: pay/receipt, the customer */
 #include "pay/ledger_receipt.h"
 
-#include "pay/ledger_inside.h"
+#include "pay/ledger_audit_inside.h"
 
 #include <endian.h>
 #include <string.h>
@@ -254,5 +254,86 @@ kmy_err_t kmy_ledger_visit_receipts(kmy_ledger_t *l, uint64_t account_id,
         mdb_cursor_close(cursor);
     }
     kmy_ledger_view_end(l, txn);
+    return err;
+}
+
+/* --- the audit --------------------------------------------------------------------------------- */
+
+static bool kept_find(const kmy_audit_t *a, uint64_t account_id, uint64_t seq, kmy_receipt_t *r)
+{
+    uint8_t key[KEPT_KEY_BYTES];
+    MDB_val value;
+    kept_key(account_id, seq, key);
+    return kmy_audit_find(a, KMY_LEDGER_RECEIPTS, key, sizeof key, &value) &&
+           kept_decode(&value, r);
+}
+
+static uint64_t kept_of(const kmy_ledger_chain_t *head)
+{
+    return head->seq < KMY_LEDGER_RECEIPTS_KEPT ? head->seq : KMY_LEDGER_RECEIPTS_KEPT;
+}
+
+static kmy_err_t visit_chain(kmy_audit_t *a, MDB_val key, MDB_val value, kmy_errctx_t *ctx)
+{
+    uint64_t id;
+    kmy_ledger_chain_t head;
+    kmy_receipt_t newest;
+    (void)ctx;
+    if (!kmy_id_decode(key.mv_data, key.mv_size, &id) || id == 0 || id > a->tallies_count ||
+        !chain_decode(&value, &head)) {
+        kmy_audit_fault(a, "a chain of receipts is damaged, or nobody's");
+        return KMY_OK;
+    }
+    const kmy_account_row_t *row = &a->tallies[id - 1].row;
+    a->receipts_count += kept_of(&head);
+    if (head.amount_nusd > row->sums.consumed_nusd || head.ticks > row->ticks_count)
+        kmy_audit_fault(a,
+                        "receipts of account %llu say %lld nano-USD for %llu ticks; its entries "
+                        "have consumed %lld for %llu",
+                        ULL(id), (long long)head.amount_nusd, ULL(head.ticks),
+                        (long long)row->sums.consumed_nusd, ULL(row->ticks_count));
+    if (!kept_find(a, id, head.seq, &newest) || newest.total_ticks != head.ticks ||
+        newest.total_nusd != head.amount_nusd || newest.issued_s != head.issued_s)
+        kmy_audit_fault(a, "the newest receipt of account %llu is not the head of its chain",
+                        ULL(id));
+    return KMY_OK;
+}
+
+/* What a kept one says follows the one before it, down to the oldest. */
+static kmy_err_t visit_kept(kmy_audit_t *a, MDB_val key, MDB_val value, kmy_errctx_t *ctx)
+{
+    uint64_t id = 0;
+    uint64_t seq = 0;
+    MDB_val chain;
+    kmy_ledger_chain_t head;
+    kmy_receipt_t r;
+    kmy_receipt_t before;
+    (void)ctx;
+    bool whole = key.mv_size == KEPT_KEY_BYTES && kmy_id_decode(key.mv_data, KMY_ID_BYTES, &id) &&
+                 kmy_id_decode((uint8_t *)key.mv_data + KMY_ID_BYTES, KMY_ID_BYTES, &seq) &&
+                 kept_decode(&value, &r) &&
+                 kmy_audit_find(a, KMY_LEDGER_CHAINS, key.mv_data, KMY_ID_BYTES, &chain) &&
+                 chain_decode(&chain, &head) && seq <= head.seq && seq + kept_of(&head) > head.seq;
+    if (!whole) {
+        kmy_audit_fault(a, "a kept receipt of account %llu is damaged, or in no chain", ULL(id));
+        return KMY_OK;
+    }
+    bool oldest = seq + kept_of(&head) == head.seq + 1;
+    if (!oldest &&
+        (!kept_find(a, id, seq - 1, &before) || before.total_ticks + r.ticks != r.total_ticks ||
+         before.total_nusd + r.amount_nusd != r.total_nusd))
+        kmy_audit_fault(a, "receipt %llu of account %llu does not follow the one before it",
+                        ULL(seq), ULL(id));
+    return KMY_OK;
+}
+
+kmy_err_t kmy_audit_receipts(kmy_audit_t *a, kmy_errctx_t *ctx)
+{
+    kmy_err_t err = kmy_audit_each(a, KMY_LEDGER_CHAINS, visit_chain, ctx);
+    if (err == KMY_OK)
+        err = kmy_audit_each(a, KMY_LEDGER_RECEIPTS, visit_kept, ctx);
+    if (err == KMY_OK)
+        kmy_audit_check_count(a, "kept receipts", kmy_audit_count(a, KMY_LEDGER_RECEIPTS),
+                              a->receipts_count);
     return err;
 }

@@ -3,6 +3,8 @@
 
 #include "pay/ledger_receipt.h"
 
+#include <lmdb.h>
+
 #define PRICE INT64_C(1000)
 
 static kmy_receipt_key_t *a_key(uint8_t n)
@@ -218,6 +220,82 @@ static void nobody_unknown_gets_a_receipt(void **state)
     kmy_receipt_key_free(key);
 }
 
+/* A row of a table changed as a broken disk or a bug would. */
+static void damage(rig_t *r, const char *table, const void *key, size_t key_bytes, int at)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_val k = { key_bytes, (void *)key };
+    MDB_val v;
+    uint8_t copy[512];
+    assert_int_equal(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 64);
+    assert_int_equal(mdb_env_open(env, r->path, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
+    assert_int_equal(mdb_get(txn, dbi, &k, &v), 0);
+    memcpy(copy, v.mv_data, v.mv_size);
+    if (at < 0) {
+        assert_int_equal(mdb_del(txn, dbi, &k, NULL), 0);
+    } else {
+        copy[at] ^= 1;
+        v.mv_data = copy;
+        assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
+    }
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void the_audit_names_what_is_wrong_with_a_chain(void **state)
+{
+    (void)state;
+    static const uint8_t id[8] = { 0, 0, 0, 0, 0, 0, 0, 1 };
+    static const uint8_t third[16] = { 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3 };
+    static const uint8_t last[16] = { 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5 };
+    static const struct {
+        const char *table;
+        const uint8_t *key;
+        size_t key_bytes;
+        int at; /* which byte of the value; -1: the row is gone */
+        const char *want;
+    } rows[] = {
+        { "chains", id, 8, 26, "have consumed" }, /* 65,536 nano-USD more than there were */
+        { "chains", id, 8, 17, "have consumed" }, /* 256 ticks more */
+        { "chains", id, 8, 8, "head of its chain" },
+        { "chains", id, 8, 0, "damaged" },
+        { "chains", id, 8, -1, "in no chain" },
+        { "receipts", last, 16, -1, "head of its chain" },
+        { "receipts", third, 16, -1, "does not follow" },
+        { "receipts", third, 16, 24, "does not follow" },
+        { "receipts", third, 16, 32, "does not follow" },
+        { "receipts", third, 16, 1, "damaged" },
+    };
+    kmy_receipt_key_t *key = a_key(1);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        rig_t r;
+        rig_make(&r, 1);
+        rig_open(&r);
+        uint64_t account = rig_account(&r, "local:a", USD);
+        assert_int_equal(account, 1);
+        for (uint64_t n = 0; n < 5; n++) {
+            kmy_receipt_t receipt = run_of(1 + 10 * n, 10);
+            rig_begin(&r);
+            consume(&r, account, 10);
+            issue(&r, account, key, &receipt);
+            rig_commit(&r);
+        }
+        rig_close(&r);
+        rig_assert_clean(&r);
+        damage(&r, rows[i].table, rows[i].key, rows[i].key_bytes, rows[i].at);
+        kmy_ledger_audit_t audit = rig_audit(&r);
+        if (audit.faults_count == 0 || !strstr(audit.first_fault, rows[i].want))
+            fail_msg("damage %zu: %s", i, audit.first_fault);
+        rig_remove(&r);
+    }
+    kmy_receipt_key_free(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +304,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_went_back_does_not_break_the_chain),
         cmocka_unit_test(receipts_of_a_replaced_key_are_not_told_again_as_the_new_ones),
         cmocka_unit_test(nobody_unknown_gets_a_receipt),
+        cmocka_unit_test(the_audit_names_what_is_wrong_with_a_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

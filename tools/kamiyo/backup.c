@@ -25,12 +25,13 @@ static json_t *manifest_of(const kmy_ledger_audit_t *a, const char *sha256, bool
 {
     char created[32];
     snprintf(created, sizeof created, "%" PRId64, kmy_wall_ns());
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:{s:I, s:I, s:o, s:o, s:o, s:o}}", "kamiyo_backup",
-                     CLI_BACKUP_VERSION, "version", KMY_VERSION, "created", created, "sha256",
-                     sha256, "secrets", secrets, "ledger", "accounts",
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}}",
+                     "kamiyo_backup", CLI_BACKUP_VERSION, "version", KMY_VERSION, "created",
+                     created, "sha256", sha256, "secrets", secrets, "ledger", "accounts",
                      (json_int_t)a->accounts_count, "entries", (json_int_t)a->entries_count,
                      "credited", nusd(a->credited_nusd), "balance", nusd(a->balance_nusd), "leased",
-                     nusd(a->leased_nusd), "consumed", nusd(a->consumed_nusd));
+                     nusd(a->leased_nusd), "consumed", nusd(a->consumed_nusd), "debt",
+                     nusd(a->debt_nusd));
 }
 
 static bool write_manifest(const char *folder, const json_t *manifest)

@@ -84,9 +84,10 @@ static int may_replace(const cli_t *cli, const places_t *p)
 static bool agrees(const json_t *manifest, const kmy_ledger_audit_t *a)
 {
     const json_t *l = json_object_get(manifest, "ledger");
-    const char *names[] = { "credited", "balance", "leased", "consumed" };
-    const int64_t sums[] = { a->credited_nusd, a->balance_nusd, a->leased_nusd, a->consumed_nusd };
-    for (size_t i = 0; i < 4; i++) {
+    const char *names[] = { "credited", "balance", "leased", "consumed", "debt" };
+    const int64_t sums[] = { a->credited_nusd, a->balance_nusd, a->leased_nusd, a->consumed_nusd,
+                             a->debt_nusd };
+    for (size_t i = 0; i < 5; i++) {
         char text[KMY_NUSD_BYTES_MAX];
         const char *said = json_string_value(json_object_get(l, names[i]));
         kmy_nusd_format(sums[i], text);
