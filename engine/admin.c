@@ -357,6 +357,8 @@ static void put_figures(kmy_buf_t *b, const kmy_tell_t *t)
     put_money(b, "balance", t->free_nusd);
     put_money(b, "leased", t->leased_nusd);
     put_money(b, "consumed", t->consumed_nusd);
+    if (t->debt_nusd > 0)
+        put_money(b, "debt", t->debt_nusd);
     kmy_buf_fmt(b, ",\"ticks\":%" PRIu64 ",\"queries\":%" PRIu64, t->ticks_count, t->queries_count);
 }
 

@@ -65,6 +65,7 @@ static void put_figures(kmy_tell_t *t, const kmy_account_t *acc)
     t->free_nusd = acc->balance_nusd;
     t->leased_nusd = acc->leased_nusd;
     t->consumed_nusd = acc->consumed_nusd;
+    t->debt_nusd = acc->debt_nusd;
     t->ticks_count = acc->ticks_count;
     t->queries_count = acc->queries_count;
 }
@@ -78,6 +79,7 @@ static void tell_account(kmy_keeper_t *k, const served_t *v, uint32_t shard, uin
     t->amount_nusd = amount_nusd;
     t->mine_nusd = v->lease_nusd[shard];
     put_figures(t, acc);
+    t->leased_nusd -= acc->held_nusd; /* no shard will give that back: not worth waiting for */
 }
 
 /* To all shards of the mask. */
@@ -337,6 +339,7 @@ static void do_ledger(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     t->free_nusd = totals.balance_nusd;
     t->leased_nusd = totals.leased_nusd;
     t->consumed_nusd = totals.consumed_nusd;
+    t->debt_nusd = totals.debt_nusd;
 }
 
 void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)

@@ -52,10 +52,10 @@ typedef struct kmy_ask {
 typedef enum {
     KMY_TELL_OPENED = 1, /* answer to OPEN: err, account figures */
     KMY_TELL_LEASED,     /* answer to LEASE: amount_nusd granted (0: nothing to be had), figures */
-    KMY_TELL_CHANGED,    /* the account's free balance rose (credit, or another shard gave back) */
-    KMY_TELL_FIGURES,    /* another shard reported what was spent there */
-    KMY_TELL_RECALL,     /* another shard is short: give back what you do not need */
-    KMY_TELL_REVOKED,    /* text: jti; to every shard */
+    KMY_TELL_CHANGED, /* the account's free balance rose (credit, or another shard gave back), or a chain took something back */
+    KMY_TELL_FIGURES, /* another shard reported what was spent there */
+    KMY_TELL_RECALL,  /* another shard is short: give back what you do not need */
+    KMY_TELL_REVOKED, /* text: jti; to every shard */
     KMY_TELL_RECEIPT, /* to the connection at `slot`: err, receipt, amount_nusd, ticks_count, when_s; ask_kind */
     KMY_TELL_ANSWER, /* to the operator's request at `slot`: err, figures, text */
 } kmy_tell_kind_t;
@@ -87,6 +87,7 @@ typedef struct kmy_tell {
     int64_t leased_nusd; /* by all shards */
     int64_t mine_nusd;   /* of it by this shard, as the keeper sees it */
     int64_t consumed_nusd;
+    int64_t debt_nusd;
     uint64_t ticks_count;
     uint64_t queries_count;
     int64_t when_s;

@@ -36,6 +36,8 @@ typedef struct kmy_account {
     uint64_t ticks_count; /* delivered and charged, as reported by shards */
     uint64_t queries_count;
     int64_t created_ns;
+    int64_t
+        held_nusd; /* of leased_nusd: prices of queries that were paid for and wait for their answer; no shard's */
     int64_t debt_nusd; /* had, and not paid in the end: the next credits pay it first */
 } kmy_account_t;
 

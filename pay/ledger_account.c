@@ -54,7 +54,9 @@ kmy_err_t kmy_ledger_account_fill(kmy_ledger_t *l, MDB_txn *txn, uint64_t id,
                             .queries_count = row->queries_count,
                             .created_ns = profile.created_ns };
     memcpy(out->name, profile.name, profile.name_bytes);
-    return KMY_OK;
+    return row->sums.leased_nusd == 0
+               ? KMY_OK
+               : kmy_ledger_lease_get(l, txn, id, KMY_LEDGER_HOLD_SHARD, &out->held_nusd, ctx);
 }
 
 /* CAIP-10 characters: the name goes into tokens, logs and file listings, and must be harmless in each. */

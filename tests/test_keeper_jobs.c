@@ -335,6 +335,30 @@ static void shards_that_serve_the_account_are_told_before_the_cashier(void **sta
     end(&w);
 }
 
+static void what_is_held_for_an_answer_is_nobodys_to_wait_for(void **state)
+{
+    (void)state;
+    world_t w;
+    begin(&w);
+    reserve(&w, 0, pay_query(1, 1), KMY_OK);
+    kmy_job_t *j = settle(&w, 0, 1, 1, KMY_OK);
+    assert_int_equal(j->account.leased_nusd, 1000 * 1000);
+    assert_int_equal(j->account.held_nusd, 1000 * 1000);
+    uint64_t id = open_account(&w, 0, pay_payer(BASE, 1));
+    kmy_ask_t a = {
+        .kind = KMY_ASK_LEASE, .slot = 1, .gen = 1, .account_id = id, .amount_nusd = 1
+    };
+    assert_true(kmy_queue_push(w.t.shard_keeper[0], &a));
+    kmy_wake_signal(&w.t.keeper_wake);
+    kmy_tell_t t = hear(&w, 0, KMY_TELL_LEASED);
+    assert_int_equal(t.amount_nusd, 0);
+    assert_int_equal(t.leased_nusd, t.mine_nusd); /* so the shard says that it is used up */
+    of(&w, 0, KMY_JOB_ANSWER, 1);
+    done(&w, 0, KMY_OK); /* there is no answer: it is free, and the shard looks again */
+    assert_int_equal(hear(&w, 0, KMY_TELL_CHANGED).free_nusd, 1000 * 1000);
+    end(&w);
+}
+
 /* --- many, and none ------------------------------------------------------------------------------- */
 
 static void as_many_as_there_are_go_in_one_breath_and_each_comes_back_once(void **state)
@@ -414,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_transfer_a_nonce_and_a_payer_are_asked_for),
         cmocka_unit_test(the_next_life_finds_what_is_open_and_goes_on),
         cmocka_unit_test(shards_that_serve_the_account_are_told_before_the_cashier),
+        cmocka_unit_test(what_is_held_for_an_answer_is_nobodys_to_wait_for),
         cmocka_unit_test(as_many_as_there_are_go_in_one_breath_and_each_comes_back_once),
         cmocka_unit_test(a_disk_that_refuses_is_said_to_the_cashier_while_reports_wait),
     };

@@ -26,22 +26,24 @@ int cli_ledger(const cli_t *cli)
     if (err != KMY_OK)
         return cli_fail(cli, "%s: %s; name the daemon's folder with --data", path,
                         ctx.detail[0] ? ctx.detail : kmy_err_text(err));
-    json_t *out = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:s, s:b}", "accounts",
-                            (json_int_t)a.accounts_count, "entries", (json_int_t)a.entries_count,
-                            "credited", nusd(a.credited_nusd), "balance", nusd(a.balance_nusd),
-                            "leased", nusd(a.leased_nusd), "consumed", nusd(a.consumed_nusd),
-                            "faults", (json_int_t)a.faults_count, "first_fault", a.first_fault,
-                            "agree", a.faults_count == 0);
-    char cell[6][64];
+    json_t *out = json_pack(
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:b}", "accounts",
+        (json_int_t)a.accounts_count, "entries", (json_int_t)a.entries_count, "payments",
+        (json_int_t)a.payments_count, "paid", nusd(a.paid_nusd), "credited", nusd(a.credited_nusd),
+        "balance", nusd(a.balance_nusd), "leased", nusd(a.leased_nusd), "consumed",
+        nusd(a.consumed_nusd), "debt", nusd(a.debt_nusd), "faults", (json_int_t)a.faults_count,
+        "first_fault", a.first_fault, "agree", a.faults_count == 0);
+    char cell[7][64];
     if (cli->json)
         cli_print_json(out);
     else
-        printf(
-            "%s accounts, %s entries: credited %s = balance %s + leased %s + consumed %s USD: %s\n",
-            cli_cell(out, "accounts", cell[0], 64), cli_cell(out, "entries", cell[1], 64),
-            cli_cell(out, "credited", cell[2], 64), cli_cell(out, "balance", cell[3], 64),
-            cli_cell(out, "leased", cell[4], 64), cli_cell(out, "consumed", cell[5], 64),
-            a.faults_count ? "FAULTS" : "they agree");
+        printf("%s accounts, %s entries: credited %s%s%s = balance %s + leased %s + consumed %s "
+               "USD: %s\n",
+               cli_cell(out, "accounts", cell[0], 64), cli_cell(out, "entries", cell[1], 64),
+               cli_cell(out, "credited", cell[2], 64), a.debt_nusd ? " + debt " : "",
+               a.debt_nusd ? cli_cell(out, "debt", cell[6], 64) : "",
+               cli_cell(out, "balance", cell[3], 64), cli_cell(out, "leased", cell[4], 64),
+               cli_cell(out, "consumed", cell[5], 64), a.faults_count ? "FAULTS" : "they agree");
     json_decref(out);
     if (a.faults_count)
         return cli_fail(cli, "%llu faults in %s; the first: %s", (unsigned long long)a.faults_count,
