@@ -266,15 +266,21 @@ kmy_rpc_word_t kmy_chain_evm_read_code(const char *text, size_t len, uint64_t id
     return KMY_RPC_FOUND;
 }
 
-/* The magic value stands in the first four bytes of a word.  Wallets that return less, or more words behind it, are refused: so does the token's own library. */
+/* The magic value stands in the first four bytes of a word.  Wallets that return less, or more words behind it, are refused: so does the token's own library.
+   So is an address without code, which answers nothing: that is an answer, and whoever asks again gets the same. */
 kmy_rpc_word_t kmy_chain_evm_read_signature(const char *text, size_t len, uint64_t id, bool *valid)
 {
     static const uint8_t magic[KMY_EVM_WORD_BYTES] = { 0x16, 0x26, 0xBA, 0x7E };
     uint8_t word[KMY_EVM_WORD_BYTES];
-    kmy_rpc_word_t answer = read_call(text, len, id, word);
-    if (answer == KMY_RPC_FOUND)
-        *valid = memcmp(word, magic, sizeof word) == 0;
-    return answer;
+    kmy_json_token_t result;
+    kmy_rpc_word_t answer = kmy_rpc_read(text, len, id, &result);
+    if (answer == KMY_RPC_REVERTED)
+        return answer;
+    if (answer != KMY_RPC_FOUND || !plain_text(result) || result.len < 2 || result.text[0] != '0' ||
+        result.text[1] != 'x')
+        return KMY_RPC_LOST;
+    *valid = read_bytes(result, word, sizeof word) && memcmp(word, magic, sizeof word) == 0;
+    return KMY_RPC_FOUND;
 }
 
 /* The transaction asked for, spelled in either case. */

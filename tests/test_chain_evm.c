@@ -264,6 +264,10 @@ static void a_call_answers_with_exactly_one_word(void **s)
     assert_int_equal(READ(kmy_chain_evm_read_signature, ANSWER("\"" UNITS("0001") "\""), &is),
                      KMY_RPC_FOUND);
     assert_false(is); /* a wallet that says "true" to everything has not said yes */
+    is = true;
+    assert_int_equal(READ(kmy_chain_evm_read_signature, ANSWER("\"0x\""), &is), KMY_RPC_FOUND);
+    assert_false(is); /* no code there, or none that answers */
+    assert_int_equal(READ(kmy_chain_evm_read_signature, ANSWER("null"), &is), KMY_RPC_LOST);
     assert_int_equal(READ(kmy_chain_evm_read_signature, "{\"id\":1,\"error\":{\"code\":3}}", &is),
                      KMY_RPC_REVERTED);
     assert_int_equal(READ(kmy_chain_evm_read_code, ANSWER("\"0x\""), &is), KMY_RPC_FOUND);
