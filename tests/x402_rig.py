@@ -192,6 +192,10 @@ class Rig:
         """What the next settles do; times 0: all of them.  Counts begin anew."""
         self._control("POST", {"reset": True, "mode": mode, "times": times, "ms": ms})
 
+    def release(self):
+        """Connections of settles that hang end."""
+        self._control("POST", {"release": True})
+
     def counts(self):
         return self._control("GET")
 

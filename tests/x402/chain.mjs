@@ -28,7 +28,7 @@ const key = (n) => keccak256(toHex(`kamiyo test wallet ${n}`));
 const wallets = Array.from({ length: Number(option("--wallets", "16")) }, (_, n) => ({ key: key(n), address: privateKeyToAccount(key(n)).address }));
 const facilitator = { key: key("facilitator"), address: privateKeyToAccount(key("facilitator")).address };
 const payTo = privateKeyToAccount(key("seller")).address;
-const contractWallet = { address: other("wallet"), owner: wallets[0] };
+const contractWallet = { address: other("wallet"), owner: { key: key("owner"), address: privateKeyToAccount(key("owner")).address } };
 
 const { rpc, anvil } = await startAnvil();
 const chain = defineChain({ id: chainId, name: network, nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 }, rpcUrls: { default: { http: [rpc] } } });

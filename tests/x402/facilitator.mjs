@@ -3,7 +3,7 @@
 //   node facilitator.mjs        first line on standard input: a JSON array of what chain.mjs printed; ends when standard input does
 // Prints {"url":...}.  GET /supported, POST /verify, POST /settle as any facilitator; /control is for the tests:
 //   GET  /control    {"mode","verifies","settles","settled":[{transaction,payer,nonce,value}],...} since the last reset
-//   POST /control    {"mode":M,"times":N,"ms":MS,"reset":true}: the next N settles (0: all) go by M of `modes`
+//   POST /control    {"mode":M,"times":N,"ms":MS,"reset":true,"release":true}: the next N settles (0: all) go by M of `modes`; release: those that hang end
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { createWalletClient, defineChain, http, keccak256, publicActions, toHex } from "viem";
@@ -27,6 +27,8 @@ for (const chain of chains) {
 }
 
 let control;
+let latest; // transaction it sent
+const held = []; // answers that hang
 const reset = () => { control = { mode: "honest", times: 0, ms: 0, verifies: 0, settles: 0, settled: [], refused: [] }; };
 reset();
 
@@ -53,6 +55,7 @@ async function settle(body) {
   const { authorization } = body.paymentPayload.payload;
   const row = { ...answer, nonce: authorization?.nonce, value: authorization?.value };
   (answer.success ? control.settled : control.refused).push(row);
+  if (answer.success) latest = answer.transaction;
   return answer;
 }
 
@@ -71,7 +74,7 @@ const modes = {
   async honest(response, body) { say(response, 200, await settle(body)); },
   async slow(response, body) { await pause(); say(response, 200, await settle(body)); },
   async late(response, body) { const answer = await settle(body); await pause(); say(response, 200, answer); },
-  async hangs() {},
+  async hangs(response) { held.push(response); }, // until released
   async error(response) { say(response, 502, "<html><body><h1>Bad Gateway</h1></body></html>", "text/html"); },
   async error_json(response) { say(response, 500, { error: "internal" }); },
   async garbage(response) { say(response, 200, '{"success":tru\0\xff'); },
@@ -89,7 +92,7 @@ const modes = {
   async settles_twice(response, body) { await settle(body); say(response, 200, await settle(body)); }, // the second one is refused by the token
   async lies(response, body) { say(response, 200, claim(body)); },
   async lies_empty(response, body) { say(response, 200, claim(body, { transaction: "" })); },
-  async other_payment(response, body) { say(response, 200, claim(body, { transaction: control.settled.at(-1)?.transaction ?? made_up() })); },
+  async other_payment(response, body) { say(response, 200, claim(body, { transaction: latest ?? made_up() })); },
   async other_payer(response, body) { const answer = await settle(body); say(response, 200, { ...answer, payer: chains[0].facilitator.address }); },
   async other_network(response, body) { const answer = await settle(body); say(response, 200, { ...answer, network: "eip155:1" }); },
   async pending(response, body) { // sent, not known yet; the same settle again knows
@@ -129,6 +132,7 @@ const routes = {
   "POST /control": async (response, body) => {
     if (body.mode && !modes[body.mode]) throw new Error(`no mode ${body.mode}`);
     if (body.reset) reset();
+    if (body.release) for (const response of held.splice(0)) response.destroy();
     for (const key of ["mode", "times", "ms"]) if (body[key] !== undefined) control[key] = body[key];
     say(response, 200, {});
   },
