@@ -114,15 +114,16 @@ static kmy_pay_reason_t read_solana(const kmy_payment_t *p, claim_t *c, kmy_errc
 static kmy_pay_reason_t check_signature(const kmy_pay_entry_t *e, const claim_t *c,
                                         kmy_pay_verdict_t *v, kmy_errctx_t *ctx)
 {
-    uint8_t digest[32], signature[KMY_EVM_SIGNATURE_BYTES], signer[KMY_EVM_ADDRESS_BYTES];
+    uint8_t signature[KMY_EVM_SIGNATURE_BYTES], signer[KMY_EVM_ADDRESS_BYTES];
+    v->signature = c->signature;
+    kmy_evm_transfer_digest(e->evm.domain, &c->authorization, v->digest);
     if (c->signature.len != 2 + 2 * sizeof signature) {
         v->result = KMY_PAY_NEEDS_CHAIN;
         return KMY_PAY_NONE;
     }
     bool hex = kmy_hex_decode_0x(c->signature.text, c->signature.len, signature, sizeof signature);
     KMY_ASSERT(hex); /* is_signature has read every digit */
-    kmy_evm_transfer_digest(e->evm.domain, &c->authorization, digest);
-    if (!kmy_evm_recover(digest, signature, signer) ||
+    if (!kmy_evm_recover(v->digest, signature, signer) ||
         memcmp(signer, c->authorization.from, sizeof signer) != 0) {
         v->ask_chain = true;
         return refuse(ctx, KMY_PAY_EVM_SIGNATURE, "the signature is not that of \"from\"");
@@ -146,16 +147,13 @@ static kmy_pay_reason_t check_evm(const kmy_pay_entry_t *e, const claim_t *c, in
         return refuse(ctx, KMY_PAY_EVM_BEFORE, "it ends in less than 6 seconds");
     if (kmy_evm_word_u64(a->valid_after) > now)
         return refuse(ctx, KMY_PAY_EVM_AFTER, "it is not valid yet");
-    kmy_pay_reason_t why = check_signature(e, c, v, ctx);
-    if (why != KMY_PAY_NONE)
-        return why;
     memcpy(v->payer, a->from, sizeof a->from);
     memcpy(v->nonce, a->nonce, sizeof a->nonce);
     v->valid_before_s = before > INT64_MAX ? INT64_MAX : (int64_t)before;
     char from[2 * KMY_EVM_ADDRESS_BYTES + 1];
     kmy_hex_encode(a->from, sizeof a->from, from);
     snprintf(v->account, sizeof v->account, "eip155:%" PRIu64 ":0x%s", e->chain_id, from);
-    return KMY_PAY_NONE;
+    return check_signature(e, c, v, ctx);
 }
 
 static kmy_pay_reason_t check_solana(const kmy_pay_entry_t *e, const claim_t *c,
@@ -245,7 +243,7 @@ static kmy_pay_reason_t check_entries(const kmy_pay_offer_t *offer, const kmy_pa
             (p->version == 2 && !accepted_matches(p, e)))
             continue;
         why = check(e, c, now_s, v, ctx);
-        v->entry = why == KMY_PAY_NONE ? e : NULL;
+        v->entry = why == KMY_PAY_NONE || v->ask_chain ? e : NULL;
         if (p->version == 2 || !is_value(why))
             break;
     }
@@ -293,6 +291,6 @@ kmy_pay_result_t kmy_pay_verify(const kmy_pay_offer_t *offer, const kmy_payment_
         *ctx = (kmy_errctx_t){ 0 }; /* what was said of entries that were passed over */
     else
         out->result = KMY_PAY_INVALID;
-    KMY_ASSERT((out->result != KMY_PAY_INVALID) == (out->entry != NULL));
+    KMY_ASSERT((out->result != KMY_PAY_INVALID || out->ask_chain) == (out->entry != NULL));
     return out->result;
 }

@@ -27,7 +27,7 @@ typedef struct kmy_pay_offer {
 } kmy_pay_offer_t;
 
 typedef enum {
-    KMY_PAY_INVALID,     /* reason says why; the rest is not to be used */
+    KMY_PAY_INVALID,     /* reason says why; the rest is not to be used, unless ask_chain */
     KMY_PAY_VALID,       /* signed by account */
     KMY_PAY_NEEDS_CHAIN, /* all but the signature was checked: a contract wallet's (EIP-1271, EIP-6492), which only its chain can judge */
 } kmy_pay_result_t;
@@ -36,14 +36,16 @@ typedef struct kmy_pay_verdict {
     kmy_pay_result_t result;
     kmy_pay_reason_t reason;
     bool
-        ask_chain; /* KMY_PAY_INVALID with a 65-byte signature of somebody else: right if the payer is a contract, which its chain knows */
+        ask_chain; /* KMY_PAY_INVALID with a 65-byte signature of somebody else: right if the payer is a contract, which its chain knows; the rest holds then */
     const kmy_pay_entry_t *entry; /* of the offer, what was paid; NULL: none */
     char account
         [KMY_ACCOUNT_BYTES_MAX]; /* payer as CAIP-10: eip155:8453:0x<lower case>, solana:<genesis>:<base58> */
     uint8_t payer[32];           /* EVM: the first 20 bytes */
     uint8_t nonce
         [32]; /* EVM: the authorization's nonce; Solana: SHA-256 of the message.  With entry and payer it names the payment */
-    int64_t valid_before_s; /* EVM; INT64_MAX: later than any clock */
+    int64_t valid_before_s;     /* EVM; INT64_MAX: later than any clock */
+    uint8_t digest[32];         /* EVM: what was signed */
+    kmy_json_token_t signature; /* EVM: 0x and digits, borrowed from the payment */
 } kmy_pay_verdict_t;
 
 /* now_s: Unix seconds.  *out is always filled; ctx (may be NULL) says more, for people. */

@@ -38,7 +38,9 @@ static void judge(const char *header, size_t len)
         return;
     kmy_pay_result_t result = kmy_pay_verify(&offer, &payment, 1767225600, &v, &ctx);
     KMY_ASSERT((result == KMY_PAY_INVALID) == (v.reason != KMY_PAY_NONE));
-    KMY_ASSERT((result == KMY_PAY_INVALID) == (v.entry == NULL));
+    KMY_ASSERT((result == KMY_PAY_INVALID && !v.ask_chain) == (v.entry == NULL));
+    if (result == KMY_PAY_NEEDS_CHAIN || v.ask_chain)
+        KMY_ASSERT(v.signature.text > buffer && v.signature.text < buffer + sizeof buffer);
     KMY_ASSERT((result == KMY_PAY_INVALID) == (ctx.where != NULL));
     if (result != KMY_PAY_INVALID)
         KMY_ASSERT(memchr(v.account, '\0', sizeof v.account) != v.account);
