@@ -70,7 +70,19 @@
     X(receipt_total, counter, "receipts issued to streams")                                        \
     X(ledger_debt_nusd, gauge, "nano-USD that payments taken back by a chain left unpaid")         \
     X(slip_refused_total, counter,                                                                 \
-      "requests with a payment refused because too many were under way on their shard")
+      "requests with a payment refused because too many were under way on their shard")            \
+    X(payment_open, gauge, "payments the cashier has under way now")                               \
+    X(payment_check_total, counter, "payments presented and checked")                              \
+    X(payment_refused_total, counter, "payments, transfers and sign-ins refused")                  \
+    X(payment_settled_total, counter, "payments settled and credited")                             \
+    X(payment_failed_total, counter, "payments that could not be settled")                         \
+    X(payment_reversed_total, counter, "settled payments that a chain took back")                  \
+    X(transfer_credited_total, counter, "transfers credited that were made without us")            \
+    X(signin_total, counter, "sign-ins accepted")                                                  \
+    X(facilitator_request_total, counter, "requests to the facilitator")                           \
+    X(facilitator_failure_total, counter, "of them without an answer that says something")         \
+    X(chain_request_total, counter, "questions to chains")                                         \
+    X(chain_failure_total, counter, "of them without an answer that says something")
 
 enum {
 #define KMY_METRIC_ENUM(name, type, help) KMY_METRIC_##name,

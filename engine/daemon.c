@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/cashier.h"
 #include "engine/catalog.h"
 #include "engine/config_diff.h"
 #include "engine/doors.h"
@@ -36,7 +37,7 @@
 
 /* The longest a token lives (24 h), what clocks may differ, and a minute for tokens that are being signed now. */
 enum { TOKEN_LIFE_S_MAX = 86400 + KMY_TOKEN_LEEWAY_S + 60 };
-enum { METRICS_FIXED = 4, ADMIN_TOKEN_BYTES = 64, PATH_BYTES = KMY_CONFIG_TEXT_BYTES_MAX + 64 };
+enum { METRICS_FIXED = 5, ADMIN_TOKEN_BYTES = 64, PATH_BYTES = KMY_CONFIG_TEXT_BYTES_MAX + 64 };
 
 struct kmy_daemon {
     const kmy_config_t *config;
@@ -48,6 +49,7 @@ struct kmy_daemon {
     kmy_ledger_t *ledger;
     kmy_topology_t topology;
     kmy_keeper_t *keeper;
+    kmy_cashier_t *cashier;
     kmy_recorder_t *recorder;
     kmy_history_t *history;
     kmy_feeds_t
@@ -74,7 +76,7 @@ struct kmy_daemon {
     kmy_receipt_key_t *receipt_key;
     kmy_tls_t *tls; /* NULL: the public door is plain */
     _Atomic uint32_t public_open;
-    kmy_metrics_t *metrics; /* feeds, recorder, keeper, history, then one per shard */
+    kmy_metrics_t *metrics; /* feeds, recorder, keeper, history, cashier, then one per shard */
     kmy_metrics_t *all_metrics[METRICS_FIXED + KMY_SHARDS_MAX];
     int64_t start_mono_ns;
 };
@@ -376,6 +378,19 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
     return err;
 }
 
+/* Behind the shards, since where customers sign in is theirs to know; what they ask before waits in its queue. */
+static kmy_err_t start_cashier(kmy_daemon_t *d, kmy_errctx_t *ctx)
+{
+    kmy_cashier_options_t o = {
+        .config = d->config,
+        .topology = &d->topology,
+        .metrics = d->all_metrics[4],
+        .token_key = atomic_load_explicit(&d->token_keys, memory_order_relaxed),
+        .offers = &d->offers,
+    };
+    return kmy_cashier_start(&d->cashier, &o, ctx);
+}
+
 static kmy_err_t start_feeds(kmy_daemon_t *d, kmy_errctx_t *ctx)
 {
     static kmy_wake_t *wakes[KMY_SHARDS_MAX];
@@ -463,6 +478,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
     if (err == KMY_OK)
         err = start_shards(d, options, cpu, cpus_count, ctx);
     if (err == KMY_OK)
+        err = start_cashier(d, ctx);
+    if (err == KMY_OK)
         err = start_feeds(d, ctx);
     return err;
 }
@@ -536,10 +553,14 @@ kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, const kmy_config_t *fresh, kmy_errc
 /* Customers first, while the market still runs for them; then the way of a tick from its source on; money last. */
 void kmy_daemon_stop(kmy_daemon_t *d)
 {
+    if (d->cashier)
+        kmy_cashier_drain(d->cashier); /* who waits for a settlement is told how it stands */
     for (uint32_t i = 0; i < d->shards_started; i++)
         kmy_shard_drain(d->shards[i]);
     for (uint32_t i = 0; i < d->shards_started; i++)
         kmy_shard_join(d->shards[i]);
+    if (d->cashier)
+        kmy_cashier_stop(d->cashier);
     if (d->history)
         kmy_history_stop(d->history);
     if (d->feeds)

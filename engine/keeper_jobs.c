@@ -142,6 +142,13 @@ static kmy_err_t do_answer(doing_t *d)
                                               &j->account, &d->ctx);
     if (err == KMY_DUPLICATE)
         keep_body(j, kept, kept_bytes);
+    if (err == KMY_OK || err == KMY_DUPLICATE) { /* what it cost stands in the row */
+        kmy_err_t looked = kmy_ledger_payment_get(d->ledger, j->row.id, &j->row_out, &d->ctx);
+        if (looked != KMY_OK)
+            return looked;
+        j->row_out.json = NULL;
+        j->row_out.json_bytes = 0;
+    }
     if (err == KMY_OK) /* what was held is spent, or free again: who is short looks */
         kmy_keeper_tell_change(d->k, &j->account);
     return keep_row(d, err);

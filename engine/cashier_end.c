@@ -1,0 +1,140 @@
+/* dollar 4/7   in: engine/cashier_pay   out: engine/slips (shard)
+
+   How a payment ends, and what those are told who wait for it. */
+#include "engine/cashier_inside.h"
+
+#include "wire/base58.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void put_payer(const kmy_case_t *k, char out[48])
+{
+    char text[KMY_BASE58_KEY_BYTES_MAX] = "";
+    if (k->entry.family == KMY_PAY_EVM)
+        kmy_evm_address_text(k->row.payer, text);
+    else
+        kmy_base58_encode(k->row.payer, KMY_SOLANA_KEY_BYTES, text);
+    snprintf(out, 48, "%s", text);
+}
+
+static void fill_names(const kmy_case_t *k, kmy_slip_t *s)
+{
+    const kmy_payment_row_t *r = &k->row;
+    memcpy(s->payment_id, r->id, sizeof s->payment_id);
+    snprintf(s->state, sizeof s->state, "%s",
+             kmy_payment_state_name((kmy_payment_state_t)r->state));
+    snprintf(s->network, sizeof s->network, "%s", r->chain);
+    snprintf(s->tx, sizeof s->tx, "%s", r->tx);
+    s->paid_version = r->version;
+    put_payer(k, s->payer);
+}
+
+/* --- refused before it was ours ------------------------------------------------------------------ */
+
+static void fill_refused(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
+{
+    (void)c;
+    s->result = KMY_SLIP_REFUSED;
+    s->err = (int32_t)k->refusal.err;
+    s->paid_version = k->row.version;
+    snprintf(s->network, sizeof s->network, "%s", k->row.chain);
+    put_payer(k, s->payer);
+    snprintf(s->reason, sizeof s->reason, "%s", k->refusal.reason);
+    snprintf(s->detail, sizeof s->detail, "%s", k->refusal.detail);
+}
+
+void kmy_end_refuse(kmy_cashier_t *c, kmy_case_t *k, kmy_err_t err, const char *reason,
+                    const char *detail)
+{
+    k->refusal.err = err;
+    k->refusal.reason = reason;
+    k->refusal.detail = detail;
+    kmy_cashier_answer_case(c, k, fill_refused);
+    kmy_case_free(c, k);
+}
+
+/* --- failed ---------------------------------------------------------------------------------------- */
+
+static void fill_failed(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
+{
+    (void)c;
+    fill_names(k, s);
+    s->result = KMY_SLIP_REFUSED;
+    s->err = KMY_UNPAID;
+    snprintf(s->state, sizeof s->state, "failed");
+    snprintf(s->reason, sizeof s->reason, "%s", k->settle.reason);
+    snprintf(s->detail, sizeof s->detail, "the payment could not be settled; nothing was taken");
+}
+
+void kmy_end_failed(kmy_cashier_t *c, kmy_case_t *k)
+{
+    kmy_cashier_answer_case(c, k, fill_failed);
+}
+
+/* --- settled --------------------------------------------------------------------------------------- */
+
+static void fill_settled(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
+{
+    (void)c;
+    const kmy_payment_row_t *r = &k->row;
+    fill_names(k, s);
+    snprintf(s->account, sizeof s->account, "%s", r->account);
+    s->credited_nusd = (int64_t)r->amount_units * 1000;
+    s->balance_nusd = k->account.balance_nusd;
+    s->result = KMY_SLIP_DONE;
+    if (s->kind == KMY_SLIP_QUERY && !r->query) {
+        s->result = KMY_SLIP_REFUSED;
+        s->err = KMY_CONFLICT;
+        snprintf(s->detail, sizeof s->detail,
+                 "this payment is on its account already: ask with the account's token");
+    } else if (s->kind == KMY_SLIP_DEPOSIT && r->query) {
+        s->result = KMY_SLIP_REFUSED;
+        s->err = KMY_CONFLICT;
+        snprintf(s->detail, sizeof s->detail,
+                 "this payment pays for a request, not for an account");
+    }
+}
+
+/* A query that was answered before gets the same bytes, as long as they are kept. */
+static void fill_again(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
+{
+    fill_settled(c, k, s);
+    if (s->result != KMY_SLIP_DONE)
+        return;
+    if (k->kept_job->err == KMY_OK && k->kept_job->body_bytes > 0) {
+        s->result = KMY_SLIP_AGAIN;
+        s->body_bytes = k->kept_job->body_bytes;
+        memcpy(s->body, k->kept_job->body, s->body_bytes);
+    } else {
+        s->result = KMY_SLIP_REFUSED;
+        s->err = KMY_CONFLICT;
+        snprintf(s->detail, sizeof s->detail,
+                 "this payment was used, and its answer is not kept any more");
+    }
+}
+
+static void kept(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
+{
+    k->kept_job = job;
+    kmy_cashier_answer_case(c, k, fill_again);
+    k->kept_job = NULL;
+    kmy_case_free(c, k);
+}
+
+static void ask_kept(kmy_cashier_t *c, kmy_case_t *k)
+{
+    kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_GET, false);
+    if (job)
+        kmy_case_send(c, k, job, kept);
+}
+
+void kmy_end_settled(kmy_cashier_t *c, kmy_case_t *k)
+{
+    if (k->row.query && k->row.answered) {
+        kmy_case_next(c, k, ask_kept);
+        return;
+    }
+    kmy_cashier_answer_case(c, k, fill_settled);
+    kmy_case_free(c, k);
+}
