@@ -62,6 +62,15 @@ static void set_rate(const kmy_shard_t *s, kmy_shard_account_t *acc, int64_t nus
     acc->low_nusd = wanted(s, acc) / 2;
 }
 
+kmy_shard_account_t *kmy_account_known(kmy_shard_t *s, const char *name)
+{
+    uint32_t slot;
+    if (!kmy_strmap_get(&s->account_names, name, strlen(name), &slot) ||
+        s->accounts[slot].state != KMY_ACCOUNT_OPEN)
+        return NULL;
+    return &s->accounts[slot];
+}
+
 kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name)
 {
     uint32_t slot;

@@ -13,6 +13,8 @@
 /* Finds or makes the slot of that name and, if it is new, asks the keeper for it.  NULL: no slot left.  The state tells whether it can be used
    now (OPEN), later (OPENING: park with kmy_account_wait) or never (UNKNOWN: the ledger has no such account). */
 kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name);
+/* The slot of that name if it is open here already; NULL: it is not. */
+kmy_shard_account_t *kmy_account_known(kmy_shard_t *s, const char *name);
 /* Parks a connection until the account's state or lease changes; kmy_conn_resume is called then. */
 void kmy_account_wait(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c);
 void kmy_account_unwait(kmy_shard_t *s, kmy_conn_t *c);

@@ -1,6 +1,7 @@
 /* dollar 2/7   in: engine/query, engine/pay_routes   out: engine/slips, and what came of it to the client */
 #include "engine/paid.h"
 
+#include "engine/account.h"
 #include "engine/offers.h"
 #include "engine/pay_header.h"
 #include "engine/reply.h"
@@ -80,6 +81,12 @@ _Static_assert(sizeof((kmy_slip_t *)0)->resource_url >= KMY_RESOURCE_URL_BYTES_M
 _Static_assert((int)KMY_PAYMENT_BYTES_MAX <= (int)KMY_SLIP_HEADER_BYTES_MAX, "it fits");
 
 /* --- and back ---------------------------------------------------------------------------- */
+
+int64_t kmy_paid_left(kmy_shard_t *s, const kmy_slip_t *slip)
+{
+    const kmy_shard_account_t *acc = kmy_account_known(s, slip->account);
+    return acc ? kmy_account_balance(acc) : slip->balance_nusd;
+}
 
 void kmy_paid_receipt(const kmy_shard_t *s, const kmy_slip_t *slip, char *out, size_t cap)
 {
@@ -177,7 +184,7 @@ static bool compose_and_keep(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip,
 {
     char why[sizeof slip->detail] = "";
     kmy_buf_t b = kmy_buf(slip->body, sizeof slip->body);
-    bool made = compose(s, arg, slip->balance_nusd, &b, why) && !b.overflow;
+    bool made = compose(s, arg, kmy_paid_left(s, slip), &b, why) && !b.overflow;
     slip->kind = made ? KMY_SLIP_ANSWER : KMY_SLIP_RELEASE;
     slip->body_bytes = made ? (uint32_t)b.len : 0;
     slip->deadline_ns = 0;

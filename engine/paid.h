@@ -28,6 +28,8 @@ kmy_slip_t *kmy_paid_take_slip(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_req
    nowhere), else the problem.  Always answers. */
 void kmy_paid_undone(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                      const kmy_demand_t *demand, const kmy_slip_t *slip, const kmy_buf_t *more);
+/* What the payer's account has after what the slip says: the cashier's figure leaves out what shards hold of it, this one knows of its own. */
+int64_t kmy_paid_left(kmy_shard_t *s, const kmy_slip_t *slip);
 /* The receipt's header line, terminated; "" if the slip knows of no payment. */
 void kmy_paid_receipt(const kmy_shard_t *s, const kmy_slip_t *slip, char *out, size_t cap);
 

@@ -61,7 +61,7 @@ static bool credited(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
         kmy_buf_json_str(&b, slip->account, strlen(slip->account));
         put_text(&b, "sign_in", url);
     }
-    put_money(&b, "balance", slip->balance_nusd);
+    put_money(&b, "balance", kmy_paid_left(s, slip));
     put_money(&b, "credited", slip->credited_nusd);
     put_text(&b, "transaction", slip->tx);
     put_text(&b, "network", slip->network);
@@ -145,10 +145,21 @@ static bool begin_signin(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t
     return false;
 }
 
+/* Signed in, but never paid: account is the address. */
+static bool is_newcomer(const kmy_slip_t *slip)
+{
+    return slip->result == KMY_SLIP_NOT_FOUND && slip->account[0];
+}
+
 static bool signed_in(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                       const kmy_demand_t *demand, const kmy_slip_t *slip)
 {
     kmy_errctx_t ctx = { 0 };
+    if (is_newcomer(slip)) {
+        kmy_demand_pay(s, c, req, demand, KMY_UNPAID, NULL,
+                       "this address has no account yet: its first payment makes one", 0, "");
+        return true;
+    }
     if (slip->result != KMY_SLIP_DONE) {
         kmy_paid_undone(s, c, req, demand, slip, NULL);
         return true;
@@ -159,7 +170,7 @@ static bool signed_in(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     kmy_err_t err = kmy_mint_put(s, slip->account, 0, &b, &ctx);
     if (err != KMY_OK)
         return refuse(s, c, req, err, ctx.detail);
-    put_money(&b, "balance", slip->balance_nusd);
+    put_money(&b, "balance", kmy_paid_left(s, slip));
     kmy_buf_str(&b, "}");
     kmy_reply_json(s, c, req, &b);
     return true;
@@ -250,12 +261,6 @@ static bool transferred(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     demand.elsewhere = true;
     kmy_paid_undone(s, c, req, &demand, slip, NULL);
     return true;
-}
-
-/* Signed in, but never paid: account is the address. */
-static bool is_newcomer(const kmy_slip_t *slip)
-{
-    return slip->result == KMY_SLIP_REFUSED && slip->err == KMY_UNPAID && slip->account[0];
 }
 
 /* Whose transfer must it be?  true: *account says; false: *done as routes return. */

@@ -27,8 +27,8 @@ typedef enum {
     KMY_SLIP_ANSWER, /* that request's answer, to be kept: payment_id, body; comes back with what was kept first */
     KMY_SLIP_RELEASE,  /* there will be none: the price stays on the account; payment_id */
     KMY_SLIP_TRANSFER, /* tx, network: a transfer the payer made alone; account: whose it must be */
-    KMY_SLIP_SIGNIN, /* header is SIGN-IN-WITH-X: the answer is an account for a token; REFUSED with KMY_UNPAID: it never paid, account is its address */
-    KMY_SLIP_STATE,  /* payment_id: how does it stand? */
+    KMY_SLIP_SIGNIN,   /* header is SIGN-IN-WITH-X: the answer is an account for a token */
+    KMY_SLIP_STATE,    /* payment_id: how does it stand? */
 } kmy_slip_kind_t;
 
 typedef enum {
@@ -36,7 +36,7 @@ typedef enum {
     KMY_SLIP_AGAIN,     /* a QUERY that was answered before: body has the same bytes */
     KMY_SLIP_PENDING,   /* payment_id, state: not known yet; ask again */
     KMY_SLIP_REFUSED,   /* err, reason, detail: nothing was taken */
-    KMY_SLIP_NOT_FOUND, /* STATE of an id we do not know */
+    KMY_SLIP_NOT_FOUND, /* STATE of an id we do not know; SIGNIN of an address that never paid: account is the address, proven */
 } kmy_slip_result_t;
 
 typedef struct kmy_slip {
