@@ -2,6 +2,7 @@
 #include "engine/catchup.h"
 
 #include "engine/egress.h"
+#include "engine/past.h"
 #include "engine/subs.h"
 
 #include <stdlib.h>
@@ -29,6 +30,7 @@ struct kmy_catchup {
 void kmy_catchup_init(kmy_shard_t *s)
 {
     s->catchup_head = s->catchup_tail = s->pages_head = s->pages_tail = KMY_NONE;
+    s->past_head = s->past_tail = KMY_NONE;
     s->chunks_free = CHUNKS_ALL;
 }
 
@@ -203,6 +205,11 @@ uint32_t kmy_catchup_turn(kmy_shard_t *s)
     uint32_t n = 0;
     while (n < ANSWERS_PER_TURN && kmy_queue_pop(s->history_answers, &slot)) {
         n++;
+        if (s->chunks[slot].kind == KMY_HISTORY_SEQS) {
+            kmy_past_answer(s, &s->chunks[slot]);
+            s->chunks_free |= 1u << slot;
+            continue;
+        }
         if (s->chunks[slot].sub == KMY_NONE) { /* a page's (page.h): its turn is next */
             s->pages_back |= 1u << slot;
             continue;
@@ -249,7 +256,7 @@ static bool ask_one(kmy_shard_t *s, kmy_conn_t *c, uint64_t slot)
 
 void kmy_catchup_ask(kmy_shard_t *s)
 {
-    bool any = false;
+    bool any = kmy_past_ask(s);
     while (s->catchup_head != KMY_NONE && s->chunks_free) {
         kmy_conn_t *c = kmy_conn_at(s, s->catchup_head);
         leave_queue(s, c->catchup);

@@ -8,6 +8,7 @@
 #include "engine/egress.h"
 #include "engine/page.h"
 #include "engine/input.h"
+#include "engine/past.h"
 #include "engine/receipts.h"
 #include "engine/session.h"
 #include "engine/shard.h"
@@ -628,6 +629,7 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     kmy_session_end(s, c);
     kmy_stream_unsubscribe_all(s, c);
     kmy_catchup_free(s, c);
+    kmy_past_free(s, c);
     kmy_page_forget(s, c);
     kmy_body_forget(c);
     kmy_account_unwait(s, c);

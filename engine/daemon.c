@@ -546,7 +546,7 @@ kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, const kmy_config_t *fresh, kmy_errc
     d->reloads = r;
     kmy_reload_give(&d->topology, r);
     kmy_log(KMY_LOG_INFO, "kamiyod", "reload: %zu keys differ%s", n,
-            d->tls ? "; certificate read again: new connections get it" : "");
+            d->tls ? "; certificate read again on SIGHUP: new connections get it" : "");
     return KMY_OK;
 }
 

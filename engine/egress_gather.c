@@ -3,6 +3,7 @@
 #include "engine/catchup.h"
 #include "engine/conn.h"
 #include "engine/egress_inside.h"
+#include "engine/past.h"
 #include "engine/session.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
@@ -198,7 +199,7 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
         return RUN_MORE;
     if (n < alike)
         return RUN_UNPAID;
-    return n < waiting || sub->past ? RUN_NEXT : RUN_ALL;
+    return n < waiting || (sub->past && c->state != KMY_CONN_SSE) ? RUN_NEXT : RUN_ALL;
 }
 
 /* All of one feed, then of the next.  true: the lease did not reach. */
@@ -260,6 +261,8 @@ static uint32_t take_head(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx, head_t *h
     settle_cursor(s, c, sub, log);
     if (sub->cursor < log->next && kmy_feedlog_seq(log, sub->cursor) <= c->after_seq)
         sub->cursor = kmy_feedlog_after(log, sub->cursor, c->after_seq);
+    if (sub->cursor >= log->next)
+        sub->past = false; /* caught up: from now on it may be slow */
     if (sub->cursor < log->next)
         heap[count++] = (head_t){ kmy_feedlog_seq(log, sub->cursor), idx };
     return count;
@@ -317,11 +320,29 @@ static bool gather_by_seq(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *ac
     return run == RUN_UNPAID;
 }
 
+/* Out of history: run by run; what is live waits. */
+static bool gather_past(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc, gather_t *g)
+{
+    for (uint32_t idx = c->pending_head; idx != KMY_NONE; idx = s->subs[idx].pending_next)
+        s->subs[idx].pending = false;
+    c->pending_head = c->pending_tail = KMY_NONE;
+    run_t run = RUN_ALL;
+    uint32_t idx;
+    const kmy_feedlog_t *log = kmy_past_log(s, c, &idx);
+    if (log) {
+        run = gather_run(s, c, acc, idx, log, log->next, g);
+        if (!s->subs[idx].pending) /* for the next run */
+            kmy_egress_push_pending(s, c, idx);
+    }
+    return run == RUN_UNPAID;
+}
+
 static void gather_ticks(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
 {
     kmy_shard_account_t *acc = &s->accounts[c->account];
-    bool unpaid =
-        c->state == KMY_CONN_SSE ? gather_by_seq(s, c, acc, g) : gather_by_feed(s, c, acc, g);
+    bool unpaid = c->past                    ? gather_past(s, c, acc, g)
+                  : c->state == KMY_CONN_SSE ? gather_by_seq(s, c, acc, g)
+                                             : gather_by_feed(s, c, acc, g);
     kmy_account_touch(s, acc);
     if (unpaid) { /* a session may have to be told, but not while its bytes are being gathered */
         c->starved = true;

@@ -2,6 +2,7 @@
 #include "engine/catchup.h"
 #include "engine/conn.h"
 #include "engine/egress_inside.h"
+#include "engine/past.h"
 #include "engine/receipts.h"
 
 #include <errno.h>
@@ -13,8 +14,9 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
     uint32_t delivered = seg->ticks;
     bool alive = true;
     if (sent < seg->bytes) {
-        const kmy_feedlog_t *log =
-            seg->past ? kmy_catchup_chunk(c) : &s->feeds[sub->feed].log[sub->encoding];
+        const kmy_feedlog_t *log = seg->past && c->past ? kmy_past_run(c)
+                                   : seg->past          ? kmy_catchup_chunk(c)
+                                                        : &s->feeds[sub->feed].log[sub->encoding];
         delivered = (uint32_t)kmy_feedlog_fit(log, seg->from, seg->ticks, sent);
         size_t whole;
         size_t frame;

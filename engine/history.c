@@ -110,6 +110,8 @@ static bool look(void *arg, uint64_t seq, const void *value, size_t bytes)
     kmy_tick_t tick;
     bool more = true;
     bool whole = kmy_flat_decode(value, bytes, &tick, NULL, NULL) == KMY_OK && tick.seq == seq;
+    if (w->chunk->kind == KMY_HISTORY_SEQS && w->at_seq <= w->chunk->to && seq != w->at_seq)
+        w->chunk->holes = true;
     if (whole && w->chunk->kind == KMY_HISTORY_SEQS) {
         more = take_seq(v->catalog, w, &tick);
     } else if (whole && tick.feed_id == w->feed_id) {
@@ -157,6 +159,7 @@ static slice_t at_the_end(work_t *w, bool recorded, int64_t now_ns)
 {
     kmy_history_chunk_t *c = w->chunk;
     if (recorded || c->kind == KMY_HISTORY_TIMES || now_ns >= w->deadline_ns) {
+        c->holes |= c->kind == KMY_HISTORY_SEQS && w->at_seq <= c->to;
         c->next = c->to + 1;
         return SLICE_DONE;
     }
@@ -225,6 +228,7 @@ static void begin(kmy_history_t *h, uint32_t shard, uint64_t slot)
     c->count = 0;
     c->next = c->from;
     c->blob = NULL;
+    c->holes = false;
     h->work[h->work_count++] = (work_t){
         .chunk = c,
         .slot = slot,

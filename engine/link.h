@@ -132,6 +132,7 @@ typedef struct kmy_history_chunk {
     uint32_t count_max;                 /* 1..KMY_HISTORY_TICKS_MAX */
 
     uint32_t count; /* of ticks[] */
+    bool holes;     /* SEQS: of the numbers wanted not all are there, whosever they were */
     uint64_t
         next; /* all wanted below it is in ticks[], or is not to be had; > `to`: this was all */
     uint64_t next_seq; /* for `seq` of the ask that goes on */

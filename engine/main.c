@@ -102,15 +102,18 @@ static void reload(kmy_daemon_t *d, const arguments_t *a)
 {
     static kmy_config_t fresh;
     kmy_errctx_t ctx = { 0 };
+    const char *stays = "";
     kmy_err_t err = kmy_config_load(&fresh, a->config, &ctx);
     if (err == KMY_OK) {
+        stays = ", the old certificate stays";
         err = kmy_daemon_reload(d, &fresh, &ctx);
         if (err == KMY_OK)
             set_log_level(&fresh);
         kmy_config_free(&fresh);
     }
     if (err != KMY_OK)
-        kmy_log(KMY_LOG_ERROR, "kamiyod", "on SIGHUP: %s; nothing was changed", ctx.detail);
+        kmy_log(KMY_LOG_ERROR, "kamiyod", "on SIGHUP: %s; nothing was changed%s", ctx.detail,
+                stays);
 }
 
 static void toggle_quiet(kmy_daemon_t *d)

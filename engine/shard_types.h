@@ -120,6 +120,7 @@ typedef struct kmy_ws_in {
 } kmy_ws_in_t;
 
 typedef struct kmy_catchup kmy_catchup_t; /* catchup.c */
+typedef struct kmy_past kmy_past_t;       /* past.h */
 typedef struct kmy_page kmy_page_t;       /* page.h */
 typedef struct kmy_body kmy_body_t;       /* body.h */
 
@@ -199,6 +200,7 @@ typedef struct kmy_conn {
     uint64_t session[2];    /* its id; 0: none, or ended and kept in the session table */
     kmy_charges_t *charges; /* of the session it went on with; owned; NULL: of none */
     kmy_catchup_t *catchup; /* while it reads history; owned */
+    kmy_past_t *past;       /* the same, for server-sent events; owned */
     kmy_page_t *page;       /* of history, that it waits for; owned */
     kmy_body_t *body;       /* the rest of an answer that goes out in pieces; owned */
 } kmy_conn_t;
@@ -402,6 +404,9 @@ struct kmy_shard {
     kmy_slip_t *slips;   /* KMY_SLIPS */
     uint64_t slips_free; /* a bit each */
     uint64_t slips_sent; /* a bit each: with the cashier */
+    uint32_t past_head;  /* connections that want to ask for history by seq, in order */
+    uint32_t past_tail;
+    uint32_t past_busy;  /* of their asks, how many are under way */
     uint32_t pages_head; /* connections that wait for a page of history, in order */
     uint32_t pages_tail;
     uint32_t pages_busy; /* chunks that are under way for such pages */

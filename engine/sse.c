@@ -1,6 +1,7 @@
 #include "engine/sse.h"
 
 #include "engine/conn.h"
+#include "engine/past.h"
 #include "engine/query.h"
 #include "engine/reply.h"
 #include "engine/stream.h"
@@ -182,5 +183,7 @@ bool kmy_sse_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
     kmy_conn_become_sse(c);
     c->after_seq = held.given && held.same_epoch ? held.seq : 0;
     kmy_stream_begin(s, c, acc, &claims);
+    if (held.given && held.same_epoch && c->state == KMY_CONN_SSE)
+        kmy_past_begin(s, c, held.seq);
     return true;
 }

@@ -197,8 +197,8 @@ static void place_cursor(const kmy_shard_t *s, kmy_sub_t *sub, const kmy_feedlog
         sub->skip_reason = KMY_GAP_EPOCH;
     } else if (r->given) {
         sub->cursor = r->offset + 1;
-        if (sub->encoding == KMY_ENC_SSE && sub->cursor < log->first && sub->pace_slots == 0)
-            kmy_sub_skip(sub, log->first, KMY_GAP_HISTORY);
+        if (sub->encoding == KMY_ENC_SSE && sub->pace_slots == 0)
+            sub->past = true; /* kmy_past_begin looks at all of the connection's */
         else if (sub->encoding != KMY_ENC_SSE && sub->cursor < next && sub->pace_slots == 0)
             kmy_catchup_begin(sub);
     }

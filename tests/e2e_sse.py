@@ -363,6 +363,52 @@ def an_unknown_epoch_or_an_id_that_never_was_is_a_gap_and_then_the_live_stream()
         s.leave()
 
 
+def a_reader_that_comes_back_long_after_gets_history_first_in_order_of_all_feeds_and_misses_nothing():
+    """Logs of a few hundred ticks; thousands have come meanwhile, and come on while it reads."""
+    with Sim(1500) as sim, Daemon(sim, limits__lag_ticks=300, limits__lag_ms=60000, limits__unpaid_grace="20ms", shards__count=2) as d:
+        account, token = "local:late", d.mint("local:late", "100")
+        n = 0
+        for by in ("*", f"{BTC},SOL/USD"):
+            s = Sse(d, token, by)
+            s.count(60)
+            held, last = dict(s.at), s.last
+            n += s.leave()
+            before = d.metrics()["tick_published_total"]
+            until(lambda: d.metrics()["tick_published_total"] > before + 6000)
+            s = Sse(d, token, by, last=last)
+            begin = {f["feed"]: f["offset"] for f in s.subscribed}
+            assert begin[BTC] > held[BTC] + 500, "far behind"
+            while any(s.at[f] is None or s.at[f] < begin[f] + (20 if f == BTC else 0) for f in begin):
+                s.count(100)
+            live = {f: o - 600 for f, o in begin.items()}  # a slow reader of the live stream is told so; of history nobody is
+            assert all(g["reason"] == "conflated" and g["from"] > live[g["feed"]] for g in s.gaps), s.gaps[:3]
+            for f in begin:  # the client checks order and that no offset is left out; from where it left
+                mine = [t["offset"] for t in s.ticks if t["feed"] == f]
+                assert held[f] is None or mine[0] == held[f] + 1, (f, mine[0], held[f])
+            s.count(500)  # and live from then on
+            assert all(g["reason"] == "conflated" and g["from"] > live[g["feed"]] for g in s.gaps), s.gaps[:3]
+            n += s.leave()
+        d.settled(account, n * TICK_USD)
+        assert d.metrics()["history_tick_total"] > 2000
+
+
+def what_history_has_lost_is_a_gap():
+    with Sim(1500) as sim, Daemon(sim, limits__lag_ticks=16, limits__lag_ms=20, limits__unpaid_grace="20ms", snapshot__history_bytes="100KiB") as d:
+        token = d.mint("local:late", "100")
+        s = Sse(d, token, "*")
+        s.count(60)
+        last = s.last
+        s.leave()
+        before = d.metrics()["tick_published_total"]
+        until(lambda: d.metrics()["tick_published_total"] > before + 9000)
+        s = Sse(d, token, "*", last=last)
+        while not {BTC, SOL} <= {g["feed"] for g in s.gaps}:
+            s.event()
+        assert {g["reason"] for g in s.gaps} == {"history_too_short"}, s.gaps
+        s.count(500)
+        s.leave()
+
+
 # --- ends ---------------------------------------------------------------------------------------------
 
 def a_revoked_token_ends_it_within_a_second():
