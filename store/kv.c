@@ -136,11 +136,77 @@ static off_t data_file_bytes(const char *path)
     return st.st_size;
 }
 
+/* fsync of a folder, or of the one that it is in; a file system that cannot (EINVAL) needs none. */
+static bool sync_folder(const char *path, bool parent)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && parent) {
+        int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        close(fd);
+        fd = up;
+    }
+    if (fd < 0)
+        return false;
+    bool ok = fsync(fd) == 0 || errno == EINVAL;
+    int was = errno;
+    close(fd);
+    errno = was;
+    return ok;
+}
+
+static int make_file(const char *file, const kmy_kv_options_t *o)
+{
+    MDB_env *env;
+    int rc = mdb_env_create(&env);
+    if (rc)
+        return rc;
+    rc = configure(env, o);
+    if (rc == 0)
+        rc = mdb_env_open(env, file, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+    if (rc == 0)
+        rc = mdb_env_sync(env, 1);
+    mdb_env_close(env);
+    return rc;
+}
+
+/* LMDB writes the two pages of a new environment without a sync: a power cut may leave one of them, and no LMDB would ever open that.  So they are
+   made aside, and the file gets its name when they are on the disk.  Where two do this at once, the first name stands. */
+static kmy_err_t make_durable(const char *path, const kmy_kv_options_t *o, kmy_errctx_t *ctx)
+{
+    char file[PATH_MAX];
+    char aside[PATH_MAX];
+    if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file ||
+        snprintf(aside, sizeof aside, "%s/new-%d.mdb", path, (int)getpid()) >= (int)sizeof aside)
+        return KMY_FAIL(ctx, KMY_TOO_BIG, "path of an environment has %zu bytes", strlen(path));
+    unlink(aside); /* of one that had our id and died; else it stays, two pages in nobody's way */
+    int rc = make_file(aside, o);
+    kmy_err_t err = rc ? kmy_kv_fail(ctx, rc, "cannot make an LMDB environment") : KMY_OK;
+    if (err == KMY_OK && link(aside, file) != 0 && errno != EEXIST)
+        err = KMY_FAIL_SYS(ctx, KMY_IO, "cannot make %.80s", file);
+    unlink(aside);
+    return err;
+}
+
+/* Before anybody is told that it is open, its name is on the disk, and that of its folder. */
+static kmy_err_t prepare_durable(const char *path, bool is_new, const kmy_kv_options_t *o,
+                                 kmy_errctx_t *ctx)
+{
+    kmy_err_t err = is_new ? make_durable(path, o, ctx) : KMY_OK;
+    if (err == KMY_OK && (!sync_folder(path, false) || !sync_folder(path, true)))
+        err = KMY_FAIL_SYS(ctx, KMY_IO, "cannot sync the folder %.80s", path);
+    return err;
+}
+
 static kmy_err_t open_env(kmy_kv_t *kv, const char *path, kmy_errctx_t *ctx)
 {
     char what[128];
     snprintf(what, sizeof what, "cannot open the LMDB environment %.80s", path);
     off_t file_bytes = data_file_bytes(path);
+    if (kv->options.sync == KMY_KV_DURABLE && !kv->options.read_only) {
+        kmy_err_t err = prepare_durable(path, file_bytes < 0, &kv->options, ctx);
+        if (err != KMY_OK)
+            return err;
+    }
 
     int rc = mdb_env_create(&kv->env);
     if (rc)

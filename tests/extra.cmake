@@ -166,3 +166,12 @@ add_executable(sim_ledger ${CMAKE_CURRENT_SOURCE_DIR}/sim_ledger.c)
 target_link_libraries(sim_ledger PRIVATE kmy_flags kmy_pay PkgConfig::CMOCKA)
 add_test(NAME sim_ledger COMMAND sim_ledger)
 set_tests_properties(sim_ledger PROPERTIES TIMEOUT 120 LABELS unit)
+
+# Power cuts: what a ledger asks of the disk is recorded, and every disk that a cut may leave is judged.
+add_library(power_cut_shim MODULE ${CMAKE_CURRENT_SOURCE_DIR}/power_cut_shim.c)
+target_compile_options(power_cut_shim PRIVATE -D_GNU_SOURCE -Wall -Wextra -Werror) # without sanitizers: it is loaded before them
+add_executable(power_cut_ledger ${CMAKE_CURRENT_SOURCE_DIR}/power_cut_ledger.c)
+target_link_libraries(power_cut_ledger PRIVATE kmy_flags kmy_pay PkgConfig::CMOCKA PkgConfig::LMDB)
+add_test(NAME power_cut COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/power_cut.py $<TARGET_FILE:power_cut_ledger>
+         $<TARGET_FILE:power_cut_shim>)
+set_tests_properties(power_cut PROPERTIES TIMEOUT 120 LABELS unit)

@@ -186,6 +186,28 @@ static void what_is_no_environment_is_corrupt(void **state)
     assert_non_null(strstr(ctx.detail, path));
 }
 
+static void what_a_power_cut_left_of_a_new_one_is_in_nobodys_way(void **state)
+{
+    (void)state;
+    char aside[128];
+    char file[128];
+    struct stat st;
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(aside, sizeof aside, "%s/new-%d.mdb", path, (int)getpid());
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    int fd = open(aside, O_CREAT | O_WRONLY, 0600);
+    assert_int_equal(ftruncate(fd, 8192), 0); /* two pages of nothing */
+    close(fd);
+    kmy_kv_t kv;
+    kmy_kv_options_t o = { .sync = KMY_KV_DURABLE };
+    assert_int_equal(kmy_kv_open(&kv, path, &o, NULL), KMY_OK);
+    assert_int_equal(stat(aside, &st), -1);
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_nlink, 1);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    kmy_kv_close(&kv);
+}
+
 static void a_reader_of_nothing_is_told_so(void **state)
 {
     (void)state;
@@ -224,6 +246,7 @@ int main(void)
         TEST(a_failed_write_leaves_nothing),
         TEST(reserved_space_has_disk_blocks),
         TEST(what_is_no_environment_is_corrupt),
+        TEST(what_a_power_cut_left_of_a_new_one_is_in_nobodys_way),
         TEST(a_reader_of_nothing_is_told_so),
         TEST(a_hot_copy_is_whole_and_never_overwrites),
     };
