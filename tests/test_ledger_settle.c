@@ -285,6 +285,22 @@ static void a_contract_wallet_has_one_account_per_chain(void **state)
     rig_remove(&r);
 }
 
+static void a_contract_at_a_keys_address_on_another_chain_is_not_the_keys(void **state)
+{
+    (void)state;
+    rig_t r;
+    kmy_account_t acc;
+    open_ledger(&r);
+    uint64_t key = pays(&r, MAIN, 1, false, 1, &acc);
+    assert_int_equal(kmy_ledger_account_of_payer(r.ledger, pay_payer(BASE, 1), true, &acc, &r.ctx),
+                     KMY_NOT_FOUND);
+    assert_int_not_equal(pays(&r, BASE, 1, true, 2, &acc),
+                         key); /* whoever got that address there */
+    assert_int_equal(acc.credited_nusd, USD);
+    assert_int_equal(pays(&r, BASE, 1, false, 3, &acc), key);
+    rig_remove(&r);
+}
+
 static void an_account_that_an_operator_made_is_its_payers(void **state)
 {
     (void)state;
@@ -357,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_solana_signature_is_one_payment_whichever_instruction_it_is_found_in),
         cmocka_unit_test(a_key_has_one_account_over_its_chains_named_after_the_first_that_paid),
         cmocka_unit_test(a_contract_wallet_has_one_account_per_chain),
+        cmocka_unit_test(a_contract_at_a_keys_address_on_another_chain_is_not_the_keys),
         cmocka_unit_test(an_account_that_an_operator_made_is_its_payers),
         cmocka_unit_test(a_full_map_leaves_no_half_of_a_payment),
     };
