@@ -160,6 +160,10 @@ endif()
 # Payments: the chain, the facilitator and the stock agents on their own (tests/x402, brought by tools/packages), before anything of ours is judged by them.
 add_test(NAME x402_rig COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/x402_selftest.py)
 set_tests_properties(x402_rig PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
+if(TARGET kamiyod AND TARGET kamiyo-sim)
+  add_test(NAME e2e_pay COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_pay.py $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim> $<TARGET_FILE:kamiyo>)
+  set_tests_properties(e2e_pay PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 240 LABELS e2e)
+endif()
 
 # The ledger against a model of itself; all of it follows from a seed, which is printed where they disagree.
 add_executable(sim_ledger ${CMAKE_CURRENT_SOURCE_DIR}/sim_ledger.c)
