@@ -10,6 +10,7 @@
 
 enum {
     IDLE_MS = 1000,
+    WATCH_S = 15,
     JOBS_RESERVE = 32, /* slips are taken in while so many jobs are left for what is under way */
 };
 
@@ -208,7 +209,7 @@ static void *run(void *arg)
         int64_t due_ns = kmy_cases_turn(c);
         int64_t deadline_ns = end_waits(c);
         due_ns = open_ns < due_ns ? open_ns : due_ns;
-        KMY_GAUGE(c->metrics, payment_open, c->cases_count);
+        KMY_GAUGE(c->metrics, payment_open, c->cases_count - c->watched_count);
         if (work == 0)
             wait_for_work(c, due_ns < deadline_ns ? due_ns : deadline_ns);
     }
@@ -281,8 +282,10 @@ static kmy_err_t prepare(kmy_cashier_t *c, kmy_errctx_t *ctx)
 
 static void release(kmy_cashier_t *c)
 {
-    for (uint32_t i = 0; c->cases && i < KMY_CASES; i++)
+    for (uint32_t i = 0; c->cases && i < KMY_CASES; i++) {
         free(c->cases[i].json);
+        free(c->cases[i].candidates);
+    }
     free(c->cases);
     free(c->offer);
     kmy_strmap_fini(&c->ids);
@@ -298,6 +301,8 @@ kmy_err_t kmy_cashier_start(kmy_cashier_t **out, const kmy_cashier_options_t *op
     if (!c)
         return KMY_FAIL(ctx, KMY_IO, "out of memory");
     c->o = *options;
+    if (c->o.watch_ns == 0)
+        c->o.watch_ns = WATCH_S * KMY_NS_PER_S;
     c->topology = options->topology;
     c->metrics = options->metrics;
     atomic_init(&c->drain, false);

@@ -23,6 +23,8 @@ typedef struct kmy_cashier_options {
     const kmy_token_key_t
         *token_key; /* of the start: rotations change tokens, not nonces (kmy_token_mac_keep) */
     const kmy_offers_t *offers; /* where customers sign in to */
+    int64_t
+        watch_ns; /* between two looks at a settled payment, whether its chain still has it; 0: 15 s */
 } kmy_cashier_options_t;
 
 /* The keeper must run.  KMY_CONFIG: a file or secret of the configuration; KMY_IO: no thread, no memory. */

@@ -222,6 +222,14 @@ void kmy_ask(kmy_cashier_t *c, kmy_case_t *k)
     case KMY_SETTLE_ASK_VERIFY:
         kmy_case_next(c, k, ask_balance);
         return;
+    default:
+        break;
+    }
+    if (k->entry.family == KMY_PAY_SOLANA) {
+        kmy_ask_solana(c, k);
+        return;
+    }
+    switch (k->action.kind) {
     case KMY_SETTLE_ASK_LOGS:
         kmy_case_next(c, k, ask_logs);
         return;

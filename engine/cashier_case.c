@@ -6,13 +6,14 @@
 
 /* --- cases ------------------------------------------------------------------------------------- */
 
-/* One that failed and is only watched gives way: the ledger has it, and whoever presents it again begins anew. */
+/* One that has ended and is only watched gives way: the ledger has it, and whoever presents it again begins anew. */
 static void make_room(kmy_cashier_t *c)
 {
     for (uint32_t i = 0; i < KMY_CASES; i++) {
         kmy_case_t *k = &c->cases[i];
-        if (k->kind == KMY_CASE_PAYMENT && !k->busy && k->row.state == KMY_PAYMENT_FAILED &&
-            !kmy_cashier_waits(c, k)) {
+        bool watched = k->kind == KMY_CASE_WATCH ||
+                       (k->kind == KMY_CASE_PAYMENT && k->row.state == KMY_PAYMENT_FAILED);
+        if (watched && !k->busy && !kmy_cashier_waits(c, k)) {
             kmy_case_free(c, k);
             return;
         }
@@ -38,14 +39,22 @@ kmy_case_t *kmy_case_take(kmy_cashier_t *c, kmy_case_kind_t kind)
     return NULL;
 }
 
+void kmy_case_leave(kmy_cashier_t *c, kmy_case_t *k)
+{
+    if (k->in_ledger)
+        kmy_strmap_del(&c->ids, k->row.id, KMY_PAYMENT_ID_HEX);
+    k->in_ledger = false;
+    free(k->json);
+    free(k->candidates);
+    k->json = NULL;
+    k->candidates = NULL;
+}
+
 void kmy_case_free(kmy_cashier_t *c, kmy_case_t *k)
 {
     KMY_ASSERT(k->kind != KMY_CASE_FREE && !k->busy && !kmy_cashier_waits(c, k));
-    if (k->in_ledger)
-        kmy_strmap_del(&c->ids, k->row.id, KMY_PAYMENT_ID_HEX);
-    free(k->json);
-    k->json = NULL;
-    k->in_ledger = false;
+    kmy_case_leave(c, k);
+    c->watched_count -= k->kind == KMY_CASE_WATCH;
     k->kind = KMY_CASE_FREE;
     c->cases_count--;
 }

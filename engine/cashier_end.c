@@ -136,5 +136,8 @@ void kmy_end_settled(kmy_cashier_t *c, kmy_case_t *k)
         return;
     }
     kmy_cashier_answer_case(c, k, fill_settled);
-    kmy_case_free(c, k);
+    if (k->settling && k->settle.state == KMY_PAYMENT_SETTLED)
+        kmy_watch_begin(c, k);
+    else
+        kmy_case_free(c, k);
 }

@@ -9,6 +9,8 @@
        cashier_contract.c  a contract wallet's signature
        cashier_pay.c       the life of a payment: reserved, and then what pay/settle says
        cashier_ask.c       what facilitator and chain are asked for that
+       cashier_ask_solana.c  the same of Solana
+       cashier_watch.c     settled payments, until no reorganization reaches them
        cashier_end.c       how it ends, and what the payer is told
        cashier_desk.c      sign-in, state, answer: what the keeper alone knows
        cashier_transfer.c  a transfer that was made without us
@@ -53,7 +55,7 @@ typedef struct kmy_cashier_network {
     uint64_t confirmations;
 } kmy_cashier_network_t;
 
-typedef enum { KMY_CASE_FREE, KMY_CASE_PAYMENT, KMY_CASE_TRANSFER } kmy_case_kind_t;
+typedef enum { KMY_CASE_FREE, KMY_CASE_PAYMENT, KMY_CASE_TRANSFER, KMY_CASE_WATCH } kmy_case_kind_t;
 
 struct kmy_case {
     uint32_t gen;
@@ -65,7 +67,6 @@ struct kmy_case {
     bool waiting;   /* for settle's timer, and nothing else */
     bool
         late; /* presented when it could not be settled any more: only what the ledger has counts */
-    bool contract_checked;
     int64_t due_ns; /* monotonic; INT64_MAX: waits for an answer, or for nothing */
     kmy_case_step_t *step;
     kmy_case_job_t *then_job;
@@ -82,6 +83,10 @@ struct kmy_case {
     kmy_settle_action_t action;
     uint64_t ask_id;      /* of the last JSON-RPC question */
     kmy_evm_block_t head; /* asked before it */
+
+    uint64_t depth;                         /* Solana: of the transaction that is being looked at */
+    struct kmy_case_candidates *candidates; /* Solana: those that may be the one; owned */
+    uint32_t gone_count;                    /* WATCH: looks in a row that did not find it */
 
     uint8_t digest
         [32]; /* EVM, contract wallets: what was signed, and where the signature stands in json */
@@ -126,7 +131,8 @@ struct kmy_cashier {
     kmy_pay_entry_t *offer; /* networks_count x KMY_SLIP_AMOUNTS_MAX, made for each slip */
     kmy_case_t *cases;      /* KMY_CASES */
     uint32_t cases_count;
-    kmy_strmap_t ids; /* payment id -> case, of those in the ledger */
+    uint32_t watched_count; /* of them, WATCH */
+    kmy_strmap_t ids;       /* payment id -> case, of those in the ledger */
     kmy_wait_t waits[KMY_WAITS];
     uint32_t waits_count;
     kmy_job_note_t notes[KMY_JOBS];
@@ -170,6 +176,8 @@ void kmy_case_free(kmy_cashier_t *c, kmy_case_t *k);
 kmy_case_t *kmy_case_of(kmy_cashier_t *c, const char *payment_id);
 /* Its id is known to be in the ledger (or on the way there): the next who presents it joins it. */
 void kmy_case_enter(kmy_cashier_t *c, kmy_case_t *k);
+/* The opposite; what was presented is forgotten. */
+void kmy_case_leave(kmy_cashier_t *c, kmy_case_t *k);
 void kmy_case_next(kmy_cashier_t *c, kmy_case_t *k, kmy_case_step_t *step);
 void kmy_case_later(kmy_cashier_t *c, kmy_case_t *k, kmy_case_step_t *step, int64_t ns);
 /* A free job, zeroed but for json and body; NULL: none.  kmy_case_send: with row, json and kind filled: then is called with the answer; the job
@@ -206,6 +214,7 @@ void kmy_pay_again(kmy_cashier_t *c, kmy_case_t *k);
 void kmy_pay_event(kmy_cashier_t *c, kmy_case_t *k, const kmy_settle_event_t *e);
 /* Asks what settle wants to know. */
 void kmy_ask(kmy_cashier_t *c, kmy_case_t *k);
+void kmy_ask_solana(kmy_cashier_t *c, kmy_case_t *k);
 /* POSTs k's payment to /verify or /settle; once: it must not arrive twice.  false: no place, k->step is run again soon. */
 bool kmy_ask_facilitator(kmy_cashier_t *c, kmy_case_t *k, const char *url, bool once,
                          kmy_case_call_t *then);
@@ -214,6 +223,8 @@ void kmy_end_refuse(kmy_cashier_t *c, kmy_case_t *k, kmy_err_t err, const char *
                     const char *detail);
 void kmy_end_failed(kmy_cashier_t *c, kmy_case_t *k);
 void kmy_end_settled(kmy_cashier_t *c, kmy_case_t *k);
+/* Watches it, or frees it where there is nothing to watch. */
+void kmy_watch_begin(kmy_cashier_t *c, kmy_case_t *k);
 /* Returns when it wants to be called again. */
 int64_t kmy_open_turn(kmy_cashier_t *c);
 const kmy_cashier_network_t *kmy_cashier_network(const kmy_cashier_t *c, const char *name_or_chain);

@@ -35,7 +35,8 @@ static inline void world_start(world_t *w)
                                 .topology = &w->t,
                                 .metrics = &w->metrics,
                                 .token_key = w->token_key,
-                                .offers = &w->offers };
+                                .offers = &w->offers,
+                                .watch_ns = 50 * KMY_NS_PER_MS };
     memset(w->used, 0, sizeof w->used);
     rig_open(&w->rig);
     assert_int_equal(kmy_topology_make(&w->t, &w->cfg, SHARDS, NULL, 1, &w->rig.ctx), KMY_OK);

@@ -90,6 +90,15 @@ static inline wallet_t wallet_of(uint32_t n)
     return w;
 }
 
+static inline void wallet_sign(const wallet_t *w, const uint8_t digest[32], uint8_t out[65])
+{
+    secp256k1_ecdsa_recoverable_signature s;
+    int v;
+    assert_true(secp256k1_ecdsa_sign_recoverable(chain_secp(), &s, digest, w->secret, NULL, NULL));
+    secp256k1_ecdsa_recoverable_signature_serialize_compact(chain_secp(), out, &v, &s);
+    out[64] = (uint8_t)(27 + v);
+}
+
 typedef struct payment {
     char header[4096]; /* base64 */
     char json[2048];
@@ -104,7 +113,6 @@ static inline payment_t pay_with(const wallet_t *w, const kmy_pay_entry_t *entry
     kmy_evm_authorization_t a;
     uint8_t digest[32], raw[65];
     char sig[256], to[41];
-    int v;
     memset(&a, 0, sizeof a);
     memcpy(a.from, w->address, 20);
     memcpy(a.to, entry->evm.pay_to, 20);
@@ -113,10 +121,7 @@ static inline payment_t pay_with(const wallet_t *w, const kmy_pay_entry_t *entry
     a.nonce[0] = 0x77;
     memcpy(a.nonce + 28, &nonce, 4);
     kmy_evm_transfer_digest(entry->evm.domain, &a, digest);
-    secp256k1_ecdsa_recoverable_signature s;
-    assert_true(secp256k1_ecdsa_sign_recoverable(chain_secp(), &s, digest, w->secret, NULL, NULL));
-    secp256k1_ecdsa_recoverable_signature_serialize_compact(chain_secp(), raw, &v, &s);
-    raw[64] = (uint8_t)(27 + v);
+    wallet_sign(w, digest, raw);
     kmy_hex_encode(raw, 65, sig);
     kmy_hex_encode(a.to, 20, to);
     kmy_hex_encode(a.nonce, 32, p.nonce);
@@ -164,6 +169,14 @@ static inline void chain_mine(chain_t *c, const char *from, const char *nonce, u
     *u = (use_t){ .block = ++c->head, .units = units, .moved = moved, .cancelled = cancelled };
     snprintf(u->from, sizeof u->from, "%.40s", from);
     snprintf(u->nonce, sizeof u->nonce, "%.64s", nonce);
+}
+
+/* A reorganization: it was never there. */
+static inline void chain_forget(chain_t *c, const char *nonce)
+{
+    use_t *u = chain_use(c, nonce);
+    assert_non_null(u);
+    *u = c->uses[--c->uses_count];
 }
 
 /* A member's text out of JSON of known shape. */

@@ -615,6 +615,113 @@ static void a_settled_deposit_is_not_redeemed_again_as_a_transfer(void **state)
     world_end(w);
 }
 
+/* --- reorganizations ---------------------------------------------------------------------------------------- */
+
+static void until_metric(world_t *w, int metric, int64_t want)
+{
+    int64_t late_ns = kmy_mono_ns() + PATIENCE_MS * KMY_NS_PER_MS;
+    while (atomic_load(&w->metrics.value[metric]) < want && kmy_mono_ns() < late_ns)
+        poll(NULL, 0, 5);
+    assert_int_equal(atomic_load(&w->metrics.value[metric]), want);
+}
+
+static void what_a_reorganization_takes_back_is_taken_back(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1), other = wallet_of(2);
+    payment_t p = pay(w, &payer, 1), q = pay(w, &other, 2);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &q), KMY_SLIP_DONE);
+    CHAIN_LOCKED(&w->chain, chain_forget(&w->chain, p.nonce));
+    until_metric(w, KMY_METRIC_payment_reversed_total, 1);
+    const kmy_slip_t *s = present(w, KMY_SLIP_DEPOSIT, &p);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_CONFLICT);
+    s = present(w, KMY_SLIP_DEPOSIT, &q); /* the other one stands */
+    assert_slip(s, KMY_SLIP_DONE);
+    assert_int_equal(s->balance_nusd, DOLLAR);
+    world_end(w);
+}
+
+static void a_settled_payment_is_watched_only_until_it_is_deep(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE);
+    CHAIN_LOCKED(&w->chain, w->chain.head += 64);
+    unsigned before = 0, after = 1;
+    while (before != after) { /* until no more questions come: six looks' time */
+        CHAIN_LOCKED(&w->chain, before = w->chain.questions);
+        poll(NULL, 0, 300);
+        CHAIN_LOCKED(&w->chain, after = w->chain.questions);
+    }
+    world_end(w);
+}
+
+/* --- sign-in -------------------------------------------------------------------------------------------------- */
+
+static kmy_slip_t *sign_in(world_t *w, const wallet_t *who, const char *nonce)
+{
+    char text[2048], json[2048], issued[64], address[43], signature[131];
+    uint8_t digest[32], raw[65];
+    time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(issued, sizeof issued, "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+    kmy_evm_address_text(who->address, address);
+    int n = snprintf(text, sizeof text,
+                     "feed.example wants you to sign in with your Ethereum account:\n%s\n\n\n"
+                     "URI: https://feed.example/v1/signin\nVersion: 1\nChain ID: 8453\nNonce: "
+                     "%s\nIssued At: %s",
+                     address, nonce, issued);
+    kmy_evm_personal_digest(text, (size_t)n, digest);
+    wallet_sign(who, digest, raw);
+    kmy_hex_encode(raw, 65, signature);
+    n = snprintf(
+        json, sizeof json,
+        "{\"domain\":\"feed.example\",\"address\":\"%s\",\"uri\":\"https://feed.example/v1/"
+        "signin\",\"version\":\"1\",\"chainId\":\"eip155:8453\",\"type\":\"eip191\","
+        "\"nonce\":\"%s\",\"issuedAt\":\"%s\",\"signature\":\"0x%s\"}",
+        address, nonce, issued, signature);
+    kmy_slip_t *s = take_slip(w, 0, KMY_SLIP_SIGNIN);
+    s->header_bytes = (uint32_t)kmy_base64_encode(KMY_BASE64_STD, json, (size_t)n, s->header);
+    say(w, 0, s);
+    return hear(w, 0);
+}
+
+static void who_paid_signs_in_to_his_account_and_each_nonce_works_once(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1), stranger = wallet_of(2);
+    payment_t p = pay(w, &payer, 1);
+    char nonce[KMY_SIGNIN_NONCE_DIGITS + 1], account[KMY_ACCOUNT_BYTES_MAX];
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE);
+    assert_true(kmy_signin_nonce_make(w->token_key, time(NULL), nonce));
+    const kmy_slip_t *s = sign_in(w, &payer, nonce);
+    assert_slip(s, KMY_SLIP_DONE);
+    snprintf(account, sizeof account, "eip155:8453:0x%s", payer.hex);
+    assert_string_equal(s->account, account);
+    assert_int_equal(s->balance_nusd, DOLLAR);
+    s = sign_in(w, &payer, nonce);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_UNAUTHENTICATED);
+    world_restart(w); /* a restart does not make it good again */
+    assert_slip(sign_in(w, &payer, nonce), KMY_SLIP_REFUSED);
+    assert_true(kmy_signin_nonce_make(w->token_key, time(NULL), nonce));
+    s = sign_in(w, &stranger, nonce); /* proven, but it never paid */
+    assert_slip(s, KMY_SLIP_NOT_FOUND);
+    snprintf(account, sizeof account, "eip155:8453:0x%s", stranger.hex);
+    assert_string_equal(s->account, account);
+    s = sign_in(w, &payer, "00000000000000000000000000000000"); /* none of ours */
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_UNAUTHENTICATED);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -643,6 +750,9 @@ int main(void)
         cmocka_unit_test(without_a_chain_the_facilitator_judges_it),
         cmocka_unit_test(a_transfer_is_credited_to_its_sender_once),
         cmocka_unit_test(a_settled_deposit_is_not_redeemed_again_as_a_transfer),
+        cmocka_unit_test(what_a_reorganization_takes_back_is_taken_back),
+        cmocka_unit_test(a_settled_payment_is_watched_only_until_it_is_deep),
+        cmocka_unit_test(who_paid_signs_in_to_his_account_and_each_nonce_works_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
