@@ -168,14 +168,52 @@ static bool legal_account(const char *name)
     return strncmp(name, "eip155:", 7) != 0 || strpbrk(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == NULL;
 }
 
-/* {"account":ID,"usd":"10","ttl_s":43200} */
+/* ["SOL/USD","*@binance"] -> a scope.  Names become canonical, so that an alias means what it means today. */
+static kmy_err_t read_scope(const kmy_shard_t *s, kmy_json_token_t array,
+                            char scope[KMY_SCOPE_BYTES_MAX], kmy_errctx_t *ctx)
+{
+    kmy_json_t js;
+    kmy_buf_t b = kmy_buf(scope, KMY_SCOPE_BYTES_MAX - 1);
+    scope[0] = '\0';
+    if (array.type == KMY_JSON_ERROR)
+        return KMY_OK;
+    kmy_json_init(&js, array.text, array.len);
+    if (array.type != KMY_JSON_ARRAY || kmy_json_next(&js).type != KMY_JSON_ARRAY)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of names or patterns");
+    for (kmy_json_token_t t = kmy_json_next(&js); t.type != KMY_JSON_ARRAY_END;
+         t = kmy_json_next(&js)) {
+        char name[KMY_FEED_NAME_BYTES_MAX];
+        size_t len;
+        if (t.type != KMY_JSON_STRING || !kmy_json_unescape(t, name, sizeof name, &len) || len == 0)
+            return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of names or patterns");
+        bool pattern = memchr(name, '*', len) != NULL;
+        const kmy_feed_t *feed = pattern ? NULL : kmy_catalog_find(s->catalog, name, len);
+        if (!pattern && !feed)
+            return KMY_FAIL(ctx, KMY_UNKNOWN_FEED, "no feed %s", name);
+        kmy_buf_str(&b, b.len ? " " : "");
+        kmy_buf_str(&b, feed ? feed->name : name);
+    }
+    scope[b.len] = '\0';
+    if (b.len == 0 || b.overflow || !kmy_token_scope_ok(scope))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT,
+                        "\"feeds\" must be 1 to %d bytes of names or patterns, blanks included",
+                        KMY_SCOPE_BYTES_MAX - 1);
+    return KMY_OK;
+}
+
+/* {"account":ID,"usd":"10","ttl_s":43200,"feeds":["SOL/USD"]} */
 static kmy_err_t read_mint(kmy_shard_t *s, const kmy_http_request_t *req, kmy_view_t body,
                            kmy_ask_t *a, kmy_errctx_t *ctx)
 {
     kmy_json_t js;
-    kmy_json_field_t f[] = { { .key = "account" }, { .key = "usd" }, { .key = "ttl_s" } };
+    kmy_json_field_t f[] = {
+        { .key = "account" }, { .key = "usd" }, { .key = "ttl_s" }, { .key = "feeds" }
+    };
+    char scope[KMY_SCOPE_BYTES_MAX];
     kmy_json_init(&js, body.ptr, body.len);
-    kmy_err_t err = kmy_json_object(&js, f, 3, ctx);
+    kmy_err_t err = kmy_json_object(&js, f, 4, ctx);
+    if (err == KMY_OK)
+        err = read_scope(s, f[3].token, scope, ctx); /* looked at again when the token is made */
     if (err != KMY_OK)
         return err;
     size_t len;
@@ -214,13 +252,20 @@ static kmy_err_t read_mint(kmy_shard_t *s, const kmy_http_request_t *req, kmy_vi
     return KMY_OK;
 }
 
-static bool minted(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
+static bool minted(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     const kmy_tell_t *t = s->answer;
     kmy_errctx_t ctx = { 0 };
+    kmy_json_t js;
+    kmy_json_field_t f[] = { { .key = "feeds" } };
+    char scope[KMY_SCOPE_BYTES_MAX];
+    kmy_json_init(&js, body.ptr, body.len);
+    bool read = kmy_json_object(&js, f, 1, &ctx) == KMY_OK &&
+                read_scope(s, f[0].token, scope, &ctx) == KMY_OK;
+    KMY_ASSERT(read); /* as before it was parked */
     kmy_buf_t b = kmy_reply_body(s);
     kmy_buf_str(&b, "{");
-    kmy_err_t err = kmy_mint_put(s, t->text, t->when_s, &b, &ctx);
+    kmy_err_t err = kmy_mint_put_scoped(s, t->text, t->when_s, scope, &b, &ctx);
     if (err != KMY_OK) {
         kmy_reply_problem(s, c, req, err, ctx.detail);
         return true;
@@ -246,7 +291,7 @@ bool kmy_admin_mint(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
     if (!is_operator(s, c, req))
         return true;
     if (c->answered)
-        return answered_badly(s, c, req) || minted(s, c, req);
+        return answered_badly(s, c, req) || minted(s, c, req, body);
     kmy_errctx_t ctx = { 0 };
     kmy_ask_t a = { .kind = KMY_ASK_MINT, .slot = kmy_conn_idx(s, c), .gen = c->gen };
     kmy_err_t err = read_mint(s, req, body, &a, &ctx);

@@ -45,6 +45,9 @@ kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reque
         return KMY_BEARER_ANSWERED;
     }
     kmy_err_t err = check_bearer(s, req, shown, claims, &ctx);
+    if (err == KMY_OK && claims->scope[0] && demand && !demand->scoped)
+        err = KMY_FAIL(&ctx, KMY_FORBIDDEN,
+                       "the token is for some feeds only, this wants one for all");
     if (err == KMY_OK) {
         *acc = kmy_account_get(s, claims->account);
         if (*acc && (*acc)->state == KMY_ACCOUNT_OPENING) {

@@ -635,6 +635,8 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     kmy_account_unwait(s, c);
     kmy_account_leave(s, c);
     kmy_throttle_session(s, c);
+    free(c->scope);
+    c->scope = NULL;
     if (c->crowded)
         kmy_crowd_leave(s->o.limiter->crowd, &c->peer);
     drop_input(c);

@@ -14,7 +14,9 @@ typedef struct kmy_demand {
     int64_t amounts_nusd[KMY_SLIP_AMOUNTS_MAX]; /* what may be paid here */
     uint32_t amounts_count;                     /* 0: this route takes no payment of its own */
     bool elsewhere; /* they are paid at another route, `path`: this one looks at no payment */
-    bool signin;    /* offer sign-in-with-x as well */
+    bool
+        scoped; /* looks itself whether a token is for the feeds asked for: others refuse a token that is not for all */
+    bool signin; /* offer sign-in-with-x as well */
 } kmy_demand_t;
 
 /* The demand of a route that sells for one price. */

@@ -8,5 +8,8 @@
    been credited yet: the token is good once it is. */
 kmy_err_t kmy_mint_put(kmy_shard_t *s, const char *account, int64_t life_s, kmy_buf_t *b,
                        kmy_errctx_t *ctx);
+/* The same for some feeds only: names and patterns, one blank between two (pay/token.h). */
+kmy_err_t kmy_mint_put_scoped(kmy_shard_t *s, const char *account, int64_t life_s,
+                              const char *scope, kmy_buf_t *b, kmy_errctx_t *ctx);
 
 #endif

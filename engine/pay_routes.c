@@ -298,6 +298,11 @@ static bool find_sender(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     *done = p != KMY_BEARER_PARKED;
     if (p != KMY_BEARER_OK || !kmy_throttle_account(s, c, req, acc->name))
         return false;
+    if (claims.scope[0]) { /* the answer is a token for all feeds */
+        kmy_reply_problem(s, c, req, KMY_FORBIDDEN,
+                          "the token is for some feeds only: show one for all");
+        return false;
+    }
     *account = acc->name;
     return true;
 }

@@ -12,18 +12,34 @@
 
 enum { BATCH_MAX = 100 };
 
+static const char not_for_it[] = "the token is not for this feed";
 static const char path_one[] = "/v1/ingest-data", path_batch[] = "/v1/ingest-data/batch";
+
+static bool secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, const char *shown,
+                   int64_t price_nusd, bool scoped, kmy_shard_account_t **acc,
+                   kmy_token_claims_t *claims, bool *answered)
+{
+    kmy_demand_t demand = kmy_demand_deposit("/v1/deposit", 0);
+    demand.price_nusd = price_nusd;
+    demand.elsewhere = true;
+    demand.scoped = scoped;
+    kmy_bearer_t p = kmy_bearer_secure(s, c, req, shown, &demand, acc, claims);
+    *answered = p == KMY_BEARER_ANSWERED;
+    return p == KMY_BEARER_OK;
+}
 
 bool kmy_query_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                       const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
                       kmy_token_claims_t *claims, bool *answered)
 {
-    kmy_demand_t demand = kmy_demand_deposit("/v1/deposit", 0);
-    demand.price_nusd = price_nusd;
-    demand.elsewhere = true;
-    kmy_bearer_t p = kmy_bearer_secure(s, c, req, shown, &demand, acc, claims);
-    *answered = p == KMY_BEARER_ANSWERED;
-    return p == KMY_BEARER_OK;
+    return secure(s, c, req, shown, price_nusd, false, acc, claims, answered);
+}
+
+bool kmy_query_secure_scoped(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                             const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
+                             kmy_token_claims_t *claims, bool *answered)
+{
+    return secure(s, c, req, shown, price_nusd, true, acc, claims, answered);
 }
 
 /* The last members of an answer. */
@@ -90,6 +106,7 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
         return refuse_ask(s, c, req, a);
     kmy_demand_t demand =
         kmy_demand_price(path_one, "the newest tick of one feed", a->feed->query_nusd);
+    demand.scoped = true;
     bool pays = kmy_paid_wanted(req) && demand.price_nusd > 0;
     if (pays && kmy_paid_slip(s, c)) /* it may have gone stale meanwhile: compose_one says so */
         return kmy_paid_answer(s, c, req, &demand, compose_one, a);
@@ -105,6 +122,10 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, &demand, &acc, &claims);
     if (p != KMY_BEARER_OK)
         return p != KMY_BEARER_PARKED;
+    if (!kmy_token_allows(claims.scope, a->feed->name)) {
+        kmy_reply_problem(s, c, req, KMY_FORBIDDEN, not_for_it);
+        return true;
+    }
     kmy_buf_t b = kmy_reply_body(s);
     kmy_account_charge(s, acc, demand.price_nusd);
     put_one(s, a, kmy_account_balance(acc), &b);
@@ -215,6 +236,16 @@ static bool pay_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     return kmy_paid_answer(s, c, req, demand, compose_batch, t);
 }
 
+/* Refused whole: what an item costs depends on how many there are. */
+static bool all_allowed(const batch_t *t, const char *scope)
+{
+    for (uint32_t i = 0; scope[0] && i < t->count; i++) {
+        if (t->asks[i].err == KMY_OK && !kmy_token_allows(scope, t->asks[i].feed->name))
+            return false;
+    }
+    return true;
+}
+
 bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     static _Thread_local kmy_query_ask_t asks[BATCH_MAX];
@@ -225,6 +256,7 @@ bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     price_batch(s, &t);
     kmy_demand_t demand =
         kmy_demand_price(path_batch, "the newest ticks of these feeds", t.total_nusd);
+    demand.scoped = true;
     if (kmy_paid_wanted(req) && demand.price_nusd > 0)
         return pay_batch(s, c, req, &t, &demand);
     if (kmy_http_header(
@@ -239,6 +271,10 @@ bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, &demand, &acc, &claims);
     if (p != KMY_BEARER_OK)
         return p != KMY_BEARER_PARKED;
+    if (!all_allowed(&t, claims.scope)) {
+        kmy_reply_problem(s, c, req, KMY_FORBIDDEN, "the token is not for all of these feeds");
+        return true;
+    }
     kmy_buf_t b = kmy_reply_body(s);
     for (uint32_t i = 0; i < t.count; i++) {
         if (asks[i].err == KMY_OK)

@@ -16,5 +16,9 @@ bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
 bool kmy_query_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                       const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
                       kmy_token_claims_t *claims, bool *answered);
+/* The same for a route that looks itself whether the token is for the feeds asked for; kmy_query_secure refuses a token that is not for all. */
+bool kmy_query_secure_scoped(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                             const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
+                             kmy_token_claims_t *claims, bool *answered);
 
 #endif

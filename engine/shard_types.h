@@ -199,6 +199,7 @@ typedef struct kmy_conn {
     uint16_t peer_port;
     uint64_t session[2];    /* its id; 0: none, or ended and kept in the session table */
     kmy_charges_t *charges; /* of the session it went on with; owned; NULL: of none */
+    char *scope;            /* of its token: the feeds it may have; owned; NULL: all */
     kmy_catchup_t *catchup; /* while it reads history; owned */
     kmy_past_t *past;       /* the same, for server-sent events; owned */
     kmy_page_t *page;       /* of history, that it waits for; owned */

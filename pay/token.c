@@ -1,6 +1,7 @@
 /* token: the claims of a bearer, and nothing a bearer says is believed before its signature was checked. */
 #include "pay/token.h"
 
+#include "base/pattern.h"
 #include "pay/token_jws.h"
 #include "wire/base64.h"
 #include "wire/json.h"
@@ -26,6 +27,48 @@ static bool times_ok(const kmy_token_claims_t *c)
     return c->issued_s >= 0 && c->expires_s > c->issued_s && c->expires_s <= KMY_TOKEN_TIME_S_MAX;
 }
 
+/* The next word of a scope at *at; its length, 0: no more. */
+static size_t next_word(const char **at)
+{
+    *at += strspn(*at, " ");
+    return strcspn(*at, " ");
+}
+
+bool kmy_token_scope_ok(const char *scope)
+{
+    size_t len = strnlen(scope, KMY_SCOPE_BYTES_MAX);
+    if (len == 0)
+        return true;
+    if (len == KMY_SCOPE_BYTES_MAX || scope[0] == ' ' || scope[len - 1] == ' ' ||
+        strstr(scope, "  "))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (scope[i] < ' ' || scope[i] > '~' || scope[i] == '"' || scope[i] == '\\')
+            return false;
+    }
+    for (size_t n; (n = next_word(&scope)) > 0; scope += n) {
+        if (n > KMY_PATTERN_BYTES_MAX)
+            return false;
+    }
+    return true;
+}
+
+bool kmy_token_allows(const char *scope, const char *feed)
+{
+    if (scope[0] == '\0')
+        return true;
+    size_t len = strlen(feed);
+    for (size_t n; (n = next_word(&scope)) > 0; scope += n) {
+        kmy_pattern_t p;
+        if (n == len && memcmp(scope, feed, n) == 0)
+            return true;
+        if (memchr(scope, '*', n) && kmy_pattern_init(&p, scope, n) &&
+            kmy_pattern_matches(&p, feed, len))
+            return true;
+    }
+    return false;
+}
+
 kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
                          char out[KMY_TOKEN_BYTES_MAX], kmy_errctx_t *ctx)
 {
@@ -35,6 +78,10 @@ kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "token needs an account");
     if (!times_ok(claims))
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "token must expire after it was issued");
+    if (!kmy_token_scope_ok(claims->scope))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT,
+                        "scope of a token must be names or patterns of feeds, %d bytes at most",
+                        KMY_SCOPE_BYTES_MAX - 1);
     if (claims->jti[0] == '\0') {
         kmy_err_t err = jti_make(claims->jti, ctx);
         if (err != KMY_OK)
@@ -49,6 +96,11 @@ kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
     kmy_buf_i64(&b, claims->issued_s);
     kmy_buf_str(&b, ",\"exp\":");
     kmy_buf_i64(&b, claims->expires_s);
+    if (claims->scope[0]) {
+        kmy_buf_str(&b, ",\"scp\":\"");
+        kmy_buf_str(&b, claims->scope); /* nothing in it needs an escape */
+        kmy_buf_str(&b, "\"");
+    }
     kmy_buf_str(&b, "}");
     if (b.overflow || kmy_token_jws_sign(key, json, b.len, out, KMY_TOKEN_BYTES_MAX) == 0)
         return KMY_FAIL(ctx, KMY_TOO_BIG, "token would have more than %d bytes",
@@ -56,7 +108,7 @@ kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
     return KMY_OK;
 }
 
-enum { ISS, SUB, JTI, IAT, EXP, NBF, AUD, CLAIMS };
+enum { ISS, SUB, JTI, IAT, EXP, NBF, AUD, SCP, CLAIMS };
 
 static bool text_ok(kmy_json_token_t token, char *out, size_t cap)
 {
@@ -67,6 +119,14 @@ static bool text_ok(kmy_json_token_t token, char *out, size_t cap)
 static bool time_ok(kmy_json_token_t token, int64_t *out)
 {
     return token.type == KMY_JSON_NUMBER && kmy_json_i64(token, out);
+}
+
+/* Whoever wrote it meant a limit: what cannot be read as one refuses the token, and does not widen it. */
+static bool scope_ok(kmy_json_token_t token, char out[KMY_SCOPE_BYTES_MAX])
+{
+    out[0] = '\0';
+    return token.type == KMY_JSON_ERROR ||
+           (text_ok(token, out, KMY_SCOPE_BYTES_MAX) && kmy_token_scope_ok(out));
 }
 
 /* nbf and aud are not ours; a token signed with our key elsewhere may bring them, and then they count: an audience that is not us means the
@@ -86,7 +146,7 @@ static kmy_err_t claims_read(const char *json, size_t len, kmy_token_claims_t *c
     kmy_json_field_t f[CLAIMS] = {
         [ISS] = { .key = "iss" }, [SUB] = { .key = "sub" }, [JTI] = { .key = "jti" },
         [IAT] = { .key = "iat" }, [EXP] = { .key = "exp" }, [NBF] = { .key = "nbf" },
-        [AUD] = { .key = "aud" }
+        [AUD] = { .key = "aud" }, [SCP] = { .key = "scp" }
     };
     kmy_json_t js;
     kmy_json_init(&js, json, len);
@@ -101,6 +161,8 @@ static kmy_err_t claims_read(const char *json, size_t len, kmy_token_claims_t *c
     if (!time_ok(f[IAT].token, &c->issued_s) || !time_ok(f[EXP].token, &c->expires_s) ||
         !times_ok(c))
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token lacks iat or exp, or they make no sense");
+    if (!scope_ok(f[SCP].token, c->scope))
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token has a scp that is no list of feeds");
     *not_before_s = c->issued_s;
     if (!optional_ok(f, not_before_s))
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED,
@@ -144,6 +206,21 @@ static bool take_time(const char **at, const char *end, int64_t *out)
     return true;
 }
 #define TAKE(word) take_word(&at, end, word, sizeof(word) - 1)
+/* With its blanks, which no other text of ours has; left out by most. */
+static bool take_scope(const char **at, const char *end, char out[KMY_SCOPE_BYTES_MAX])
+{
+    static const char begin[] = ",\"scp\":\"";
+    out[0] = '\0';
+    if (!take_word(at, end, begin, sizeof begin - 1))
+        return true;
+    size_t n = 0;
+    while (*at + n < end && n < KMY_SCOPE_BYTES_MAX - 1 && (*at)[n] != '"')
+        n++;
+    memcpy(out, *at, n);
+    out[n] = '\0';
+    *at += n;
+    return out[0] != '\0' && kmy_token_scope_ok(out) && take_word(at, end, "\"", 1);
+}
 static bool claims_read_ours(const char *json, size_t len, kmy_token_claims_t *c)
 {
     const char *at = json;
@@ -152,7 +229,8 @@ static bool claims_read_ours(const char *json, size_t len, kmy_token_claims_t *c
            take_text(&at, end, c->account, sizeof c->account) && TAKE("\",\"jti\":\"") &&
            take_text(&at, end, c->jti, sizeof c->jti) && TAKE("\",\"iat\":") &&
            take_time(&at, end, &c->issued_s) && TAKE(",\"exp\":") &&
-           take_time(&at, end, &c->expires_s) && TAKE("}") && at == end && times_ok(c);
+           take_time(&at, end, &c->expires_s) && take_scope(&at, end, c->scope) && TAKE("}") &&
+           at == end && times_ok(c);
 }
 
 kmy_err_t kmy_token_verify(kmy_token_key_t *key, const char *token, size_t len, int64_t now_s,

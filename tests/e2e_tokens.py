@@ -93,6 +93,48 @@ def a_token_minted_after_the_answer_is_good_everywhere_at_once():
         assert "still needed" in _rotate(d, code=1)  # eight keys at most
 
 
+def a_token_for_some_feeds_is_for_no_others():
+    with Sim(200) as sim, Daemon(sim) as d:
+        full = d.mint("local:a", "1")
+        out = subprocess.run([KAMIYO, "token", "mint", "--account", "local:a", "--usd", "0", "--feeds", "BTCUSDT,*/USD", "--admin",
+                              f"http://{d.admin[0]}:{d.admin[1]}", "--data", d.data], capture_output=True, text=True, timeout=SECONDS)
+        token = out.stdout.strip()
+        assert out.returncode == 0, out.stderr
+        body = token.split(".")[1]
+        assert json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["scp"] == "BTC/USDT@binance */USD"  # an alias is what it means today
+        for feed, status in (("BTC/USDT@binance", 200), ("btcusdt", 200), ("SOL/USD", 200), (SOL, 403)):
+            a = d.ask("GET", "/v1/ingest-data?feed=" + feed, token=token)
+            assert a.status == status and (status == 200 or a.json["code"] == "forbidden"), (feed, a.status, a.body)
+            assert d.ask("GET", "/v1/ingest-data?feed=" + feed, token=full).status == 200
+        before = d.ask("GET", "/v1/account", token=token).json["balance"]
+        ask = lambda *feeds: d.ask("POST", "/v1/ingest-data/batch", [{"feed_type": f} for f in feeds], token=token)
+        assert ask("BTC/USD", "SOL/USD").status == 200
+        spent = d.ask("GET", "/v1/account", token=token).json["balance"]
+        assert spent < before
+        assert ask("BTC/USD", SOL).status == 403
+        assert d.ask("GET", "/v1/history?feed=BTC/USD", token=token).status == 403  # routes that do not look ask for a token for all
+        assert d.ask("GET", "/v1/snapshot", token=token).status == 403
+        sse = {"Accept": "text/event-stream"}
+        assert d.ask("GET", "/v1/stream?feeds=" + SOL, token=token, headers=sse).status == 403
+        assert d.ask("GET", "/v1/account", token=token).json["balance"] == spent, "what is refused costs nothing"
+        w = d.ws(token)
+        for feeds in ([SOL], [BTC, SOL], ["*"], ["*@binance"]):
+            w.send({"op": "subscribe", "id": 7, "feeds": feeds})
+            assert w.next("error", id=7)["code"] == "forbidden", feeds
+        w.subscribe(BTC, "*/USD")
+        w.count(20)
+        # Another token on the live socket: as wide, and then one that is not for what is subscribed.
+        w.send({"op": "auth", "token": full})
+        w.next("authenticated")
+        w.subscribe(SOL)
+        w.send({"op": "auth", "token": token})
+        assert w.closed() == 4401
+        for feeds in ([], "BTC", [1], ["A B"], ["*" * 70]):
+            assert d.operator("POST", "/v1/admin/tokens", {"account": "local:a", "usd": "0", "feeds": feeds}).status in (400, 404), feeds
+        assert d.operator("POST", "/v1/admin/tokens", {"account": "local:a", "usd": "0", "feeds": ["NO/SUCH"]}).status == 404
+        assert d.operator("POST", "/v1/admin/tokens", {"account": "local:a", "usd": "0", "feeds": ["A*"] * 100}).status == 400
+
+
 def whose_key_is_his_own_rotates_it_himself():
     with tempfile.NamedTemporaryFile() as f:
         f.write(os.urandom(40))

@@ -254,6 +254,90 @@ static int free_key(void **state)
     return 0;
 }
 
+static void a_scope_allows_what_it_names_and_nothing_else(void **state)
+{
+    static const struct {
+        const char *scope;
+        const char *feed;
+        int allowed;
+    } rows[] = {
+        { "", "SOL/USD", 1 },
+        { "SOL/USD", "SOL/USD", 1 },
+        { "SOL/USD", "SOL/USDT", 0 },
+        { "SOL/USD", "SOL/US", 0 },
+        { "SOL/USD", "BTC/USD", 0 },
+        { "BTC/USD SOL/USD", "SOL/USD", 1 },
+        { "BTC/USD SOL/USD", "USD SOL", 0 },
+        { "*/USD", "SOL/USD", 1 },
+        { "*/USD", "SOL/USDT", 0 },
+        { "*", "tvl:ethereum", 1 },
+        { "*@binance BTC/USD", "ETH/USDT@binance", 1 },
+        { "*@binance BTC/USD", "ETH/USD", 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (kmy_token_allows(rows[i].scope, rows[i].feed) != (bool)rows[i].allowed)
+            fail_msg("%s for %s", rows[i].scope, rows[i].feed);
+    }
+}
+
+static void a_scope_survives_signing_and_what_is_none_is_refused(void **state)
+{
+    static const char *const good[] = { "SOL/USD", "SOL/USD *@binance tvl:ethereum", "*" };
+    static const char *const bad[] = {
+        " ", " A", "A ", "A  B", "A\"B", "A\\B", "A\tB", "\xc3\xa9"
+    };
+    /* As JSON of a claim: signed by us, and still no limit that we understand. */
+    static const char *const claims_of[] = { "\"\"", "[]", "[\"SOL/USD\"]", "{}",
+                                             "null", "7",  "\" SOL/USD\"",  "\"A\\u0000\"" };
+    char long_scope[KMY_SCOPE_BYTES_MAX + 1];
+    char token[KMY_TOKEN_BYTES_MAX];
+    char forged[4096];
+    kmy_token_claims_t got;
+    (void)state;
+    kmy_token_key_t *k = kmy_token_key_new(SECRET, sizeof SECRET - 1, NULL);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        kmy_token_claims_t c = { .account = "local:a", .issued_s = 1000, .expires_s = 2000 };
+        strcpy(c.scope, good[i]);
+        assert_int_equal(kmy_token_sign(k, &c, token, NULL), KMY_OK);
+        assert_int_equal(kmy_token_verify(k, token, strlen(token), 1500, &got, NULL), KMY_OK);
+        assert_string_equal(got.scope, good[i]);
+        /* In another spelling, by the general reader. */
+        char payload[512];
+        snprintf(payload, sizeof payload,
+                 "{\"scp\":\"%s\",\"iss\":\"kamiyo\",\"sub\":\"a\",\"jti\":\"x\",\"iat\":1000,"
+                 "\"exp\":2000}",
+                 good[i]);
+        size_t len = rig_sign("{\"alg\":\"HS256\"}", payload, EVP_sha256(), forged);
+        assert_int_equal(kmy_token_verify(k, forged, len, 1500, &got, NULL), KMY_OK);
+        assert_string_equal(got.scope, good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        kmy_token_claims_t c = { .account = "local:a", .issued_s = 1000, .expires_s = 2000 };
+        strcpy(c.scope, bad[i]);
+        assert_int_equal(kmy_token_sign(k, &c, token, NULL), KMY_BAD_INPUT);
+    }
+    for (size_t i = 0; i < sizeof claims_of / sizeof *claims_of; i++) {
+        for (int front = 0; front < 2; front++) {
+            char payload[512];
+            int n = snprintf(payload, sizeof payload, "{%s%s%s\"iss\":\"kamiyo\",\"sub\":\"a\",",
+                             front ? "\"scp\":" : "", front ? claims_of[i] : "", front ? "," : "");
+            snprintf(payload + n, sizeof payload - (size_t)n,
+                     "\"jti\":\"x\",\"iat\":1000,\"exp\":2000%s%s}",
+                     front ? "" : ",\"scp\":", front ? "" : claims_of[i]);
+            size_t len = rig_sign("{\"alg\":\"HS256\"}", payload, EVP_sha256(), forged);
+            if (kmy_token_verify(k, forged, len, 1500, &got, NULL) != KMY_UNAUTHENTICATED)
+                fail_msg("scp %s was let pass: %s", claims_of[i], payload);
+        }
+    }
+    memset(long_scope, 'A', sizeof long_scope - 1);
+    long_scope[sizeof long_scope - 1] = '\0';
+    assert_false(kmy_token_scope_ok(long_scope));
+    long_scope[64] = '\0'; /* a word longer than any name */
+    assert_false(kmy_token_scope_ok(long_scope));
+    kmy_token_key_free(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +348,8 @@ int main(void)
         cmocka_unit_test(claims_are_all_there_once_and_of_their_type),
         cmocka_unit_test(the_short_cut_and_the_full_reader_agree),
         cmocka_unit_test(an_unsigned_payload_is_not_even_read),
+        cmocka_unit_test(a_scope_allows_what_it_names_and_nothing_else),
+        cmocka_unit_test(a_scope_survives_signing_and_what_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, make_key, free_key);
 }

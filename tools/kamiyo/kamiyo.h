@@ -22,6 +22,7 @@ typedef struct cli {
     const char *feed;
     const char *account;
     const char *usd;
+    const char *feeds; /* of token mint: names and patterns, by commas; NULL: all */
     const char *secret_file;
     const char *key;    /* of verify: file or URL; NULL: the public door's */
     const char *config; /* the daemon's configuration, for check payment; NULL: defaults */

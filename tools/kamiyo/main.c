@@ -36,7 +36,8 @@ static const struct verb {
     { "drain", cli_drain, 0, 1, "drain [off]",
       "no new sessions, and those that are there end; or as before (operator)" },
     { "token", cli_token, 1, 2,
-      "token mint --account ID --usd X [--ttl SECONDS] | token revoke JTI|TOKEN |\n"
+      "token mint --account ID --usd X [--ttl SECONDS] [--feeds A,B] |\n"
+      "         token revoke JTI|TOKEN |\n"
       "         token rotate [--drop]",
       "credits an account and prints a token; ends a token at once; makes a new key (operator)" },
     { "ledger", cli_ledger, 1, 1, "ledger audit",
@@ -151,6 +152,7 @@ enum {
     O_WITH_SECRETS,
     O_FORCE,
     O_DROP,
+    O_FEEDS,
     O_HELP,
     O_VERSION
 };
@@ -182,6 +184,7 @@ static const struct option long_options[] = {
     { "with-secrets", no_argument, NULL, O_WITH_SECRETS },
     { "force", no_argument, NULL, O_FORCE },
     { "drop", no_argument, NULL, O_DROP },
+    { "feeds", required_argument, NULL, O_FEEDS },
     { "help", no_argument, NULL, O_HELP },
     { "version", no_argument, NULL, O_VERSION },
     { NULL, 0, NULL, 0 },
@@ -213,6 +216,7 @@ static bool take_check(cli_t *cli, int option, bool *known)
         { O_MEMO, &cli->memo },
         { O_RESOURCE, &cli->resource },
         { O_KEY, &cli->key },
+        { O_FEEDS, &cli->feeds },
     };
     uint64_t n = 0;
     *known = true;

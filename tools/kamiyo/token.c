@@ -14,7 +14,8 @@ static int mint(const cli_t *cli)
     json_t *answer;
     int64_t nusd;
     if (cli->words_count != 1 || !cli->account || !cli->usd)
-        return cli_wrong(cli, "usage: kamiyo token mint --account ID --usd X [--ttl SECONDS]");
+        return cli_wrong(
+            cli, "usage: kamiyo token mint --account ID --usd X [--ttl SECONDS] [--feeds A,B]");
     if (kmy_nusd_parse(cli->usd, strlen(cli->usd), &nusd) != KMY_OK)
         return cli_wrong(cli,
                          "--usd '%.40s' is no amount such as 10 or 0.5, with at most nine decimals",
@@ -22,6 +23,15 @@ static int mint(const cli_t *cli)
     json_t *body = json_pack("{s:s, s:s}", "account", cli->account, "usd", cli->usd);
     if (!body)
         return cli_wrong(cli, "--account is not UTF-8");
+    if (cli->feeds) {
+        json_t *feeds = json_array();
+        for (const char *at = cli->feeds; *at;) {
+            size_t n = strcspn(at, ",");
+            json_array_append_new(feeds, json_stringn(at, n));
+            at += n + (at[n] == ',');
+        }
+        json_object_set_new(body, "feeds", feeds);
+    }
     if (cli->ttl_s)
         json_object_set_new(body, "ttl_s", json_integer(cli->ttl_s));
     int code = cli_request(cli, CLI_ADMIN, "/v1/admin/tokens", body, &answer);
