@@ -10,7 +10,7 @@
 #define KMY_ACCOUNT_BYTES_MAX 128  /* CAIP-10, with its terminator */
 #define KMY_JTI_BYTES_MAX     40   /* token id, with its terminator */
 #define KMY_TOKEN_BYTES_MAX   1024 /* a JWT as it stands in a header */
-#define KMY_SCOPE_BYTES_MAX   256  /* names and patterns of the feeds it is for, with a terminator */
+#define KMY_SCOPE_BYTES_MAX   256 /* names and patterns of the feeds it is for, with a terminator */
 #define KMY_PAYMENT_BYTES_MAX                                                                      \
     12288 /* an x402 payment in base64: 2,030 seen, up to 5 KiB of echoed extensions, room */
 

@@ -8,6 +8,7 @@
 #include "engine/egress.h"
 #include "engine/receipts.h"
 #include "engine/routes.h"
+#include "engine/scope.h"
 #include "engine/session.h"
 #include "engine/selection.h"
 #include "engine/shard.h"
@@ -16,7 +17,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const gap_reasons[KMY_GAPS] = {
@@ -284,29 +284,6 @@ void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c)
     send_authenticated(s, c);
 }
 
-/* false: no memory for its scope, and then nothing of it counts. */
-static bool take_claims(kmy_conn_t *c, const kmy_token_claims_t *claims)
-{
-    char *scope = claims->scope[0] ? strdup(claims->scope) : NULL;
-    if (claims->scope[0] && !scope)
-        return false;
-    free(c->scope);
-    c->scope = scope;
-    c->jti_hash = kmy_hash(claims->jti, strlen(claims->jti));
-    c->token_expires_s = claims->expires_s;
-    return true;
-}
-
-/* Another token on a live socket may not be for what is subscribed already. */
-static bool covers_subs(const kmy_shard_t *s, const kmy_conn_t *c, const char *scope)
-{
-    for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
-        if (!kmy_token_allows(scope, s->catalog->feeds[s->subs[i].feed].name))
-            return false;
-    }
-    return true;
-}
-
 void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t len)
 {
     kmy_errctx_t ctx = { 0 };
@@ -321,7 +298,7 @@ void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t le
                          "this socket belongs to another account; open a new one");
         return;
     }
-    if (!covers_subs(s, c, claims.scope)) {
+    if (!kmy_scope_covers(s, c, claims.scope)) {
         kmy_stream_close(s, c, KMY_FORBIDDEN, "the token is not for all feeds of this stream");
         return;
     }
@@ -334,7 +311,7 @@ void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t le
         kmy_account_join(s, acc, c);
         kmy_session_begin(s, c);
     }
-    if (!take_claims(c, &claims)) {
+    if (!kmy_scope_take(c, &claims)) {
         kmy_stream_close(s, c, KMY_FULL, "no memory for another session; try again later");
         return;
     }
@@ -547,17 +524,6 @@ static bool tell_states(kmy_shard_t *s, kmy_conn_t *c, const kmy_selection_t *se
 }
 
 /* Can all of it be done?  Changes nothing. */
-static kmy_err_t check_scope(const kmy_shard_t *s, const char *scope, const kmy_selection_t *sel,
-                             kmy_errctx_t *ctx)
-{
-    for (uint32_t i = 0; scope && scope[0] && i < sel->count; i++) {
-        const char *feed = s->catalog->feeds[sel->feed[i]].name;
-        if (!kmy_token_allows(scope, feed))
-            return KMY_FAIL(ctx, KMY_FORBIDDEN, "the token is not for %s", feed);
-    }
-    return KMY_OK;
-}
-
 static kmy_err_t check_subscribe(kmy_shard_t *s, const kmy_conn_t *c, kmy_json_token_t feeds,
                                  kmy_json_field_t *options, subscribe_t *want, kmy_errctx_t *ctx)
 {
@@ -566,7 +532,7 @@ static kmy_err_t check_subscribe(kmy_shard_t *s, const kmy_conn_t *c, kmy_json_t
     if (err == KMY_OK)
         err = read_feeds(s, feeds, max, &want->sel, ctx);
     if (err == KMY_OK)
-        err = check_scope(s, c->scope, &want->sel, ctx);
+        err = kmy_scope_check(s, c->scope, &want->sel, ctx);
     if (err == KMY_OK)
         err = read_resume(s, want->o.from, &want->sel, want->resume, ctx);
     if (err != KMY_OK)
@@ -814,14 +780,14 @@ kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text,
 kmy_err_t kmy_stream_plan_allowed(const kmy_shard_t *s, const kmy_token_claims_t *claims,
                                   kmy_errctx_t *ctx)
 {
-    return check_scope(s, claims->scope, &planned.sel, ctx);
+    return kmy_scope_check(s, claims->scope, &planned.sel, ctx);
 }
 
 void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
                       const kmy_token_claims_t *claims)
 {
     kmy_account_join(s, acc, c);
-    if (!take_claims(c, claims)) {
+    if (!kmy_scope_take(c, claims)) {
         kmy_conn_kill(s, c);
         return;
     }
