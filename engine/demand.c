@@ -11,7 +11,8 @@
 
 enum {
     ANSWER_BYTES_MAX = 4096,   /* head and body together are below it */
-    TRANSFER_BYTES_MAX = 2800, /* of the list of networks, if there are no offers */
+    TRANSFER_BYTES_MAX = 1800, /* of the list of networks, if there are no offers */
+    SIGNIN_CHAINS_MAX = 8,
     DEPOSIT_USD_CENTS = 10,
 };
 
@@ -123,6 +124,25 @@ static void put_offers(kmy_shard_t *s, const kmy_demand_t *d, const char *error,
     kmy_challenge_put_header(&ch, cut.v2, lines);
 }
 
+/* Who has sent money without our help signs in too, and nothing is offered that could carry the nonce: the body does. */
+static void put_signin(kmy_shard_t *s, const kmy_demand_t *d, kmy_buf_t *b)
+{
+    char url[KMY_RESOURCE_URL_BYTES_MAX];
+    char nonce[KMY_SIGNIN_NONCE_DIGITS + 1];
+    int64_t now_s = s->now_wall_ns / KMY_NS_PER_S;
+    kmy_offers_url(s->o.offers, d->path, url);
+    kmy_challenge_signin_t signin = {
+        .domain = s->o.offers->domain, .uri = url, .nonce = nonce, .issued_s = now_s
+    };
+    size_t count =
+        s->o.offers->ways_count < SIGNIN_CHAINS_MAX ? s->o.offers->ways_count : SIGNIN_CHAINS_MAX;
+    if (count == 0 || !kmy_signin_nonce_make(s->token_key, now_s, nonce))
+        return;
+    kmy_buf_str(b, ",");
+    kmy_challenge_put_signin(
+        &(kmy_challenge_t){ .ways = s->o.offers->ways, .ways_count = count, .signin = &signin }, b);
+}
+
 void kmy_demand_pay(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                     const kmy_demand_t *d, kmy_err_t err, const char *reason, const char *detail,
                     int64_t balance_nusd, const char *extra)
@@ -145,6 +165,8 @@ void kmy_demand_pay(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
             put_offers(s, d, reason && reason[0] ? reason : kmy_err_text(err), &b, &lines);
     } else {
         put_transfer(s, &b);
+        if (d->signin)
+            put_signin(s, d, &b);
     }
     kmy_buf_str(&b, "}");
     KMY_ASSERT(!b.overflow && !lines.overflow);

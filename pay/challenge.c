@@ -125,7 +125,7 @@ static void put_time(kmy_buf_t *b, const char *name, int64_t s)
 }
 
 /* The specification wants a schema beside info.  Clients do not look into it, and the stock one has 700 bytes: ours allows anything. */
-static void put_signin(const kmy_challenge_t *ch, kmy_buf_t *b)
+void kmy_challenge_put_signin(const kmy_challenge_t *ch, kmy_buf_t *b)
 {
     const kmy_challenge_signin_t *s = ch->signin;
     kmy_buf_str(b, "\"sign-in-with-x\":{\"info\":{");
@@ -157,7 +157,7 @@ static void put_extensions(const kmy_challenge_t *ch, kmy_buf_t *b)
         kmy_buf_str(b, "\"payment-identifier\":{\"info\":{\"required\":false},\"schema\":{}}");
     if (ch->signin) {
         kmy_buf_str(b, ch->identifier ? "," : "");
-        put_signin(ch, b);
+        kmy_challenge_put_signin(ch, b);
     }
     kmy_buf_str(b, "}");
 }

@@ -66,6 +66,9 @@ void kmy_challenge_put_v1(const kmy_challenge_t *ch, size_t count, kmy_buf_t *b)
 void kmy_challenge_put_v2(const kmy_challenge_t *ch, size_t count, kmy_buf_t *b);
 void kmy_challenge_put_header(const kmy_challenge_t *ch, size_t count, kmy_buf_t *b);
 
+/* "sign-in-with-x":{...} as it stands among the extensions, for where nothing is offered; ch->signin, ways and ways_count alone are looked at. */
+void kmy_challenge_put_signin(const kmy_challenge_t *ch, kmy_buf_t *b);
+
 /* What became of a payment.  version: of x402 in which it was written, 1 or 2.  reason: NULL or "": it succeeded.  Texts may be "" where nothing is
    known.  network: as that version names it. */
 typedef struct kmy_pay_receipt {

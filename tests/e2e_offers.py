@@ -13,6 +13,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Daemon, Sim, read_answer, run  # noqa: E402
+from x402_sign import Wallet  # noqa: E402
 
 PAY_TO = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 SOLANA = {"name": "solana", "pay_to": "8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL"}
@@ -232,7 +233,13 @@ def without_a_facilitator_there_are_no_offers():
         assert [(n["network"], n["pay_to"]) for n in j["transfer"]["networks"]] == [("eip155:8453", PAY_TO)], "only chains that can be asked"
         a = d.ask(method, path, body, headers={**EVENTS, "X-PAYMENT": "e30="})
         assert a.status == 402 and "x402Version" not in a.json, a.body
-    assert "transfer" not in _daemon().ask("POST", "/v1/deposit").json
+    signin = [d.ask("POST", "/v1/tokens").json["sign-in-with-x"] for _ in range(2)]
+    assert signin[0]["info"]["domain"] == "feed.example" and signin[0]["info"]["nonce"] != signin[1]["info"]["nonce"], "who sent money alone signs in too"
+    assert "sign-in-with-x" not in d.ask("POST", "/v1/deposit").json
+    a = d.ask("POST", "/v1/tokens", headers={"SIGN-IN-WITH-X": Wallet("new").sign_in(signin[0])})
+    assert a.status == 402 and "no account" in a.json["detail"] and "accepts" not in a.json, a.body
+    none = _daemon().ask("POST", "/v1/tokens").json
+    assert not {"transfer", "sign-in-with-x"} & set(none), none
 
 
 def solana_without_a_fee_payer_is_not_offered():
