@@ -249,6 +249,38 @@ def a_contract_wallet_pays():
     assert a.status == 402, (a.status, a.body)  # not its owner's signature
 
 
+def agents_of_both_protocols_deposit_on_solana():
+    d, rig = _daemon(), _rig()
+    if not rig.solana:
+        print("     no Solana for this processor")
+        return
+    paid = 0
+    for wallet, (agent, header) in enumerate((("v1", 1), ("v2", 2))):
+        got = rig.ask_solana(agent, wallet, "POST", _url(d, DEPOSIT))
+        assert got.status == 200 and got.asked == [402, 200], (agent, got.status, got.body)
+        j, payer = got.json, rig.solana.at["wallets"][wallet]["address"]
+        assert j["account"] == f"{rig.solana.at['caip2']}:{payer}" and j["credited"] == "0.100000000", j
+        receipt = _receipt(got, header)
+        assert receipt["success"] is True and receipt["payer"] == payer and receipt["transaction"] == j["transaction"], receipt
+        assert d.ask("GET", QUERY, token=j["token"]).status == 200
+        again = d.ask("POST", DEPOSIT, headers=got.payment)
+        assert again.status == 200 and again.json["account"] == j["account"], again.body
+        mine = rig.ask_solana("v2", wallet, "POST", _url(d, "/v1/tokens"), signin=True)
+        assert mine.status == 200 and mine.payment is None and mine.json["account"] == j["account"], mine.body
+        paid += 100000
+        assert rig.solana("balance", address=rig.solana.at["payTo"])["value"] == str(paid)
+    # sent, and the answer lost: the chain says what became of it
+    rig.mode("settles_and_drops", times=1)
+    got = rig.ask_solana("v2", 2, "POST", _url(d, DEPOSIT))
+    assert got.status in (200, 202), got.body
+    until(lambda: d.ask("POST", DEPOSIT, headers=got.payment).status == 200, text="credited by the chain's word")
+    # never sent, whatever is claimed: nobody is credited
+    rig.mode("lies", times=1)
+    got = rig.ask_solana("v2", 3, "POST", _url(d, DEPOSIT))
+    assert got.status in (202, 402), got.body
+    assert rig.solana("balance", address=rig.solana.at["payTo"])["value"] == str(paid + 100000)
+
+
 # --- what a thief tries -----------------------------------------------------------------------------
 
 def only_what_was_offered_is_taken():
