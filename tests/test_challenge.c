@@ -429,14 +429,20 @@ static void the_longest_receipt_fits_its_line(void **state)
 {
     (void)state;
     char tx[97], network[81], payer[48], reason[96], line[KMY_RECEIPT_LINE_BYTES_MAX];
-    memset(tx, 't', sizeof tx);
-    memset(network, 'n', sizeof network);
-    memset(payer, 'p', sizeof payer);
-    memset(reason, 'r', sizeof reason);
-    tx[96] = network[80] = payer[47] = reason[95] = '\0';
-    kmy_buf_t b = kmy_buf(line, sizeof line);
-    kmy_challenge_put_receipt(&(kmy_pay_receipt_t){ 1, tx, network, payer, reason }, &b);
-    assert_false(b.overflow);
+    const char *const fills = "t\x01\"\xff"; /* a facilitator may say anything */
+    for (int i = 0; fills[i]; i++) {
+        memset(tx, fills[i], sizeof tx);
+        memset(network, 'n', sizeof network);
+        memset(payer, 'p', sizeof payer);
+        memset(reason, fills[i], sizeof reason);
+        tx[96] = network[80] = payer[47] = reason[95] = '\0';
+        kmy_buf_t b = kmy_buf(line, sizeof line);
+        kmy_challenge_put_receipt(&(kmy_pay_receipt_t){ 1, tx, network, payer, reason }, &b);
+        assert_false(b.overflow);
+        json_t *got = header_json(line, b.len, "X-PAYMENT-RESPONSE");
+        assert_int_equal(text_at(got, "errorReason")[0], i == 0 ? 't' : '?');
+        json_decref(got);
+    }
 }
 
 int main(void)
