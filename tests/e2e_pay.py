@@ -383,6 +383,19 @@ def a_thousand_sends_of_one_query_payment_are_one_answer():
     assert rig.received(w) == [100]
 
 
+def many_payers_at_once_are_all_served():
+    d, rig = _daemon(), _rig()
+    wallets = [_new_wallet() for _ in range(40)]
+    entry, _ = _offer(d)
+    waiting = [rig.chain.begin("pay", key=rig.key(w), entry=entry) for w in wallets]
+    answers = [_begin(d, made()) for made in waiting]
+    for w, answer in zip(wallets, answers):
+        a = answer()
+        assert a.status in (200, 202), (a.status, a.body)  # the facilitator settles one after the other
+        until(lambda: _credited(d, w) == ASK_USD, text=f"wallet {w}")
+    assert rig.counts()["settles"] == len(rig.counts()["settled"]) == 40
+
+
 def one_wallet_cannot_promise_more_than_a_few_payments_at_once():
     """P7: what is under way of one payer is bounded, and what it does not have is not credited."""
     d, rig = _daemon(), _rig()
@@ -613,7 +626,7 @@ def _the_books_agree():
 
 if __name__ == "__main__":
     try:
-        _shared["rig"] = Rig(wallets=96, solana=True)
+        _shared["rig"] = Rig(wallets=144, solana=True)
     except MissingRig as missing:
         print("skipped:", missing)
         raise SystemExit(77)
