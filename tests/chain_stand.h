@@ -147,6 +147,19 @@ static inline payment_t pay_with(const wallet_t *w, const kmy_pay_entry_t *entry
     return p;
 }
 
+/* The same with the extension payment-identifier (version 2). */
+static inline payment_t pay_as(const payment_t *paid, const char *client_id)
+{
+    payment_t p = *paid;
+    size_t len = strlen(p.json);
+    snprintf(p.json + len - 1, sizeof p.json - len + 1,
+             ",\"extensions\":{\"payment-identifier\":{\"info\":{\"required\":false,\"id\":\"%s\"}"
+             "}}}",
+             client_id);
+    p.header[kmy_base64_encode(KMY_BASE64_STD, p.json, strlen(p.json), p.header)] = 0;
+    return p;
+}
+
 /* --- the token and its chain ------------------------------------------------------------------------ */
 
 static inline use_t *chain_use(chain_t *c, const char *nonce)

@@ -2,6 +2,10 @@
    cashier, the keeper and the ledger are the real ones; the shards, the facilitator and the chain are this file's. */
 #include "tests/cashier_rig.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 static world_t *new_world(bool rpc, const char *more)
 {
     static world_t w;
@@ -145,6 +149,121 @@ static void a_stream_takes_only_its_own_accounts_payment(void **state)
     world_end(w);
 }
 
+/* What ended may have been paid in time: its holder is told what the ledger has, and it is never submitted any more. */
+static void a_payment_that_has_ended_is_answered_as_it_came_out(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    int64_t end_s = time(NULL) + 7; /* with 6 s left it is too late for a new one */
+    payment_t paid = pay_with(&payer, &w->entry, 1, 1, end_s, NULL);
+    payment_t never = pay_with(&payer, &w->entry, 1, 2, end_s, NULL);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &paid), KMY_SLIP_DONE);
+    while (time(NULL) + 6 <= end_s)
+        poll(NULL, 0, 50);
+    const kmy_slip_t *s = present(w, KMY_SLIP_DEPOSIT, &paid);
+    assert_slip(s, KMY_SLIP_DONE);
+    assert_int_equal(s->balance_nusd, DOLLAR);
+    s = present(w, KMY_SLIP_DEPOSIT, &never);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_string_equal(s->reason, "invalid_exact_evm_payload_authorization_valid_before");
+    assert_string_equal(s->state, ""); /* it was never ours */
+    assert_int_equal(w->chain.settles, 1);
+    world_end(w);
+}
+
+static void a_clients_own_identifier_names_one_of_its_payments(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1), other = wallet_of(2);
+    static const struct {
+        int who;
+        uint32_t nonce;
+        const char *id;
+        uint32_t want;
+        kmy_err_t err;
+    } row[] = {
+        { 1, 1, "0123456789abcdef", KMY_SLIP_DONE, KMY_OK },
+        { 1, 1, "0123456789abcdef", KMY_SLIP_DONE, KMY_OK }, /* the same payment */
+        { 1, 2, "0123456789abcdef", KMY_SLIP_REFUSED, KMY_CONFLICT },
+        { 1, 3, "0123456789abcdeF", KMY_SLIP_DONE, KMY_OK },
+        { 2, 4, "0123456789abcdef", KMY_SLIP_DONE, KMY_OK }, /* another client's */
+        { 1, 5, "too-short", KMY_SLIP_REFUSED, KMY_UNPAID },
+        { 1, 6, "0123456789 abcdef", KMY_SLIP_REFUSED, KMY_UNPAID },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        payment_t p = pay_with(row[i].who == 1 ? &payer : &other, &w->entry, 2, row[i].nonce,
+                               time(NULL) + 60, NULL);
+        payment_t q = pay_as(&p, row[i].id);
+        const kmy_slip_t *s = present(w, KMY_SLIP_DEPOSIT, &q);
+        if (s->result != row[i].want)
+            print_error("row %zu\n", i);
+        assert_slip(s, row[i].want);
+        assert_int_equal(s->err, row[i].err);
+    }
+    assert_int_equal(credited_in_all(w), 3 * DOLLAR);
+    world_end(w);
+}
+
+static void a_payer_has_only_so_many_under_way(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    CHAIN_LOCKED(&w->chain, w->chain.manners = IS_SILENT);
+    for (uint32_t i = 0; i < 4; i++) {
+        payment_t p = pay(w, &payer, i);
+        present_on(w, 1 + i, KMY_SLIP_DEPOSIT, &p);
+    }
+    for (unsigned seen = 0; seen < 4;)
+        CHAIN_LOCKED(&w->chain, seen = w->chain.settles);
+    payment_t p = pay(w, &payer, 4);
+    const kmy_slip_t *s = present(w, KMY_SLIP_DEPOSIT, &p);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_FULL);
+    kmy_cashier_drain(w->cashier);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_slip(hear(w, 1 + i), KMY_SLIP_PENDING);
+    world_end(w);
+}
+
+/* --- the disk --------------------------------------------------------------------------------------------- */
+
+static void file_bytes_max(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void what_the_disk_refused_is_credited_when_it_takes_it(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1), other = wallet_of(2);
+    payment_t p = pay(w, &payer, 1), q = pay(w, &other, 2);
+    signal(SIGXFSZ, SIG_IGN);
+    CHAIN_LOCKED(&w->chain,
+                 w->chain.manners = SETTLES_AND_CUTS); /* so that it is found a second later */
+    present_on(w, 0, KMY_SLIP_DEPOSIT, &p);
+    for (unsigned seen = 0; seen == 0;)
+        CHAIN_LOCKED(&w->chain, seen = w->chain.settles);
+    file_bytes_max(4096); /* any write beyond the meta pages fails */
+    const kmy_slip_t *s = hear_within(w, 0, 1800);
+    assert_null(s); /* nothing is said to be credited that is not on disk */
+    present_on(w, 1, KMY_SLIP_DEPOSIT, &q);
+    s = hear(w, 1);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_UNAVAILABLE);
+    file_bytes_max(RLIM_INFINITY);
+    assert_slip(hear(w, 0), KMY_SLIP_DONE);
+    assert_int_equal(w->chain.settles, 1);
+    assert_int_equal(credited_in_all(w), DOLLAR);
+    world_end(w);
+}
+
 /* --- the facilitator, with a chain that is asked -------------------------------------------------------- */
 
 static void with_a_chain_to_ask_no_manners_of_the_facilitator_change_what_is_credited(void **state)
@@ -215,7 +334,10 @@ static void a_transaction_that_comes_late_is_credited_when_it_comes(void **state
     assert_slip(s, KMY_SLIP_PENDING);
     present_on(w, 0, KMY_SLIP_DEPOSIT, &p); /* the same header waits again */
     CHAIN_LOCKED(&w->chain, chain_mine(&w->chain, payer.hex, p.nonce, 1000000, true, false));
-    assert_slip(hear(w, 0), KMY_SLIP_DONE);
+    s = hear(w, 0);
+    assert_slip(s, KMY_SLIP_DONE);
+    assert_int_equal(s->exposed,
+                     1); /* who came when it was submitted already may not be who signed it */
     assert_int_equal(w->chain.settles, 1);
     assert_int_equal(credited_in_all(w), DOLLAR);
     world_end(w);
@@ -730,6 +852,10 @@ int main(void)
         cmocka_unit_test(the_same_payment_again_later_gets_the_same_answer),
         cmocka_unit_test(what_is_not_what_was_asked_for_is_refused_and_nobody_is_asked),
         cmocka_unit_test(a_stream_takes_only_its_own_accounts_payment),
+        cmocka_unit_test(a_payment_that_has_ended_is_answered_as_it_came_out),
+        cmocka_unit_test(a_clients_own_identifier_names_one_of_its_payments),
+        cmocka_unit_test(a_payer_has_only_so_many_under_way),
+        cmocka_unit_test(what_the_disk_refused_is_credited_when_it_takes_it),
         cmocka_unit_test(with_a_chain_to_ask_no_manners_of_the_facilitator_change_what_is_credited),
         cmocka_unit_test(a_transaction_that_comes_late_is_credited_when_it_comes),
         cmocka_unit_test(somebody_else_submitted_it_first_and_it_counts),
