@@ -64,7 +64,7 @@ static void fill_failed(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
     s->err = KMY_UNPAID;
     snprintf(s->state, sizeof s->state, "failed");
     snprintf(s->reason, sizeof s->reason, "%s", k->settle.reason);
-    snprintf(s->detail, sizeof s->detail, "the payment could not be settled; nothing was taken");
+    snprintf(s->detail, sizeof s->detail, "the payment was not settled: nothing is credited");
 }
 
 void kmy_end_failed(kmy_cashier_t *c, kmy_case_t *k)

@@ -259,6 +259,7 @@ static void do_action(kmy_cashier_t *c, kmy_case_t *k)
     case KMY_SETTLE_FAIL:
         KMY_COUNT(c->metrics, payment_failed_total, 1);
         kmy_end_failed(c, k);
+        k->retry = false; /* whoever sent it again meanwhile has this answer */
         if (a.final || a.until_ns == 0)
             kmy_case_free(c, k);
         else
