@@ -79,6 +79,13 @@ static inline void world_begin(world_t *w, bool rpc, const char *more)
     world_start(w);
 }
 
+static inline world_t *new_world(bool rpc, const char *more)
+{
+    static world_t w;
+    world_begin(&w, rpc, more);
+    return &w;
+}
+
 static inline void world_end(world_t *w)
 {
     world_stop(w);
