@@ -75,9 +75,12 @@ def a_query_answers_the_newest_value_and_costs_its_price():
             ("POST", "/v1/ingest-data", {"feed_type": BTC, "data_params": {"max_age_ms": 60000}}),
             ("GET", "/v1/ingest-data?feed=BTCUSDT&max_age_ms=60000", None)]
     for i, (method, path, body) in enumerate(rows, 1):
+        before = d.feeds()[BTC]
         a = d.ask(method, path, body, token=token)
         assert a.status == 200, (path, a.body)
         _query(a.json, BTC)
+        assert before["offset"] <= a.json["offset"] <= d.feeds()[BTC]["offset"] and a.json["epoch"] == before["epoch"], (before, a.json)
+        assert a.json["cached"] is False and a.json["degraded"] is False, a.json  # the market is live
         assert Decimal(a.json["charged"]) == QUERY_USD and Decimal(a.json["balance"]) == 1 - i * QUERY_USD, a.json
         assert a.headers["cache-control"] == "no-store"
     assert d.settled(account, len(rows) * QUERY_USD)["queries"] == len(rows)
