@@ -196,9 +196,25 @@ void kmy_account_leave(kmy_shard_t *s, kmy_conn_t *c)
 
 /* --- leases -------------------------------------------------------------------------------- */
 
-static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_nusd, urgency_t when)
+static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes,
+                   urgency_t when);
+
+/* What the ledger has lent to this shard stays within lease.max, or the one price that is above it: it is what a crash costs the house.  So what was
+   spent is reported first where there would be more, in the same commit, and no more is asked for than fits. */
+static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_nusd,
+                      int64_t need_nusd, urgency_t when)
 {
     if (acc->lease_asked || acc->state != KMY_ACCOUNT_OPEN)
+        return;
+    kmy_account_touch(s, acc); /* who cannot say it now says it at the next housekeeping */
+    const kmy_lease_t *l = &acc->lease;
+    int64_t most = need_nusd > s->config->lease.max_nusd ? need_nusd : s->config->lease.max_nusd;
+    if (l->granted_nusd + amount_nusd > most && l->spent_nusd > 0 &&
+        !report(s, acc, 0, false, ASK_SOON))
+        return;
+    if (amount_nusd > most - l->granted_nusd)
+        amount_nusd = most - l->granted_nusd;
+    if (amount_nusd <= 0)
         return;
     kmy_ask_t a = {
         .kind = KMY_ASK_LEASE,
@@ -208,7 +224,6 @@ static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_n
         .amount_nusd = amount_nusd,
     };
     acc->lease_asked = ask(s, &a, when);
-    kmy_account_touch(s, acc);
 }
 
 /* A lease that is used up, or half used, in a quarter of lease.target was too small: the next one is twice as large.  Without this a busy account's first
@@ -227,7 +242,7 @@ void kmy_account_ask_more(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     bool soon = acc->lease.left_nusd >= acc->low_nusd / 4;
     outgrown(s, acc);
-    ask_lease(s, acc, wanted(s, acc), soon ? ASK_SOON : ASK_NOW);
+    ask_lease(s, acc, wanted(s, acc), 0, soon ? ASK_SOON : ASK_NOW);
 }
 
 kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd)
@@ -238,7 +253,7 @@ kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t 
         return KMY_COVER_NO;
     outgrown(s, acc);
     int64_t want = wanted(s, acc);
-    ask_lease(s, acc, want > need_nusd ? want : need_nusd, ASK_NOW);
+    ask_lease(s, acc, want > need_nusd ? want : need_nusd, need_nusd, ASK_NOW);
     return KMY_COVER_WAIT;
 }
 
@@ -269,7 +284,7 @@ void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c
     if (acc->exhausted && !acc->lease_asked)
         pause_session(s, acc, c);
     else
-        ask_lease(s, acc, wanted(s, acc), ASK_NOW);
+        ask_lease(s, acc, wanted(s, acc), 0, ASK_NOW);
 }
 
 static void take_figures(kmy_shard_account_t *acc, const kmy_tell_t *tell)
@@ -320,9 +335,6 @@ static void told_leased(kmy_shard_t *s, kmy_shard_account_t *acc, const kmy_tell
     if (tell->amount_nusd > 0 || acc->exhausted)
         wake_waiters(s, acc);
 }
-
-static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes,
-                   urgency_t when);
 
 static void told_recall(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
@@ -477,7 +489,7 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
         report(s, acc, give, false, ASK_SOON);
         /* In the same commit, if what is left would not last until after the next report. */
         if (!all && acc->lease.left_nusd < wanted(s, acc) / 4 * 3 && acc->free_nusd > 0)
-            ask_lease(s, acc, wanted(s, acc), ASK_SOON);
+            ask_lease(s, acc, wanted(s, acc), 0, ASK_SOON);
     }
     return used && !acc->recalled && acc->lease.spent_nusd == 0 && acc->lease.ticks_count == 0 &&
            acc->lease.queries_count == 0;
