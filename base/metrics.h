@@ -64,6 +64,7 @@
       "connections cut for breaking HTTP, WebSocket or the stream protocol")                       \
     X(auth_refused_total, counter, "tokens refused")                                               \
     X(ledger_commit_total, counter, "durable ledger transactions")                                 \
+    X(ledger_refused_total, counter, "ledger transactions that the disk refused")                  \
     X(ledger_entry_total, counter, "ledger entries written")                                       \
     X(ledger_credited_nusd_total, counter, "nano-USD credited since start")                        \
     X(lease_open_nusd, gauge, "nano-USD leased to shards now")                                     \

@@ -3,12 +3,16 @@
    The keeper's thread: what shards and the cashier ask, in batches; one durable transaction each; answers after it. */
 #include "engine/keeper_jobs.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define TELL_EVERY_NS                                                                              \
+    (10 * KMY_NS_PER_S) /* while a disk stays full: ten tries a second, a line now and then */
 
 /* After the batch: committed, what nobody serves any more is forgotten; else all is as it was before. */
 static void end_batch(kmy_keeper_t *k, bool committed)
@@ -25,9 +29,9 @@ static void end_batch(kmy_keeper_t *k, bool committed)
     k->before_count = 0;
 }
 
-static bool collect(kmy_keeper_t *k)
+/* Behind those that are there already. */
+static void collect_asks(kmy_keeper_t *k)
 {
-    k->asks_count = 0;
     bool more = true;
     while (more && k->asks_count < BATCH_MAX) { /* one of each shard in turn: nobody starves */
         more = false;
@@ -38,6 +42,12 @@ static bool collect(kmy_keeper_t *k)
             }
         }
     }
+}
+
+static bool collect(kmy_keeper_t *k)
+{
+    k->asks_count = 0;
+    collect_asks(k);
     kmy_keeper_collect_jobs(k);
     return k->asks_count + k->jobs_count > 0;
 }
@@ -61,11 +71,22 @@ static bool answer_failure(kmy_keeper_t *k, const kmy_errctx_t *ctx)
     return kept > 0;
 }
 
+/* What shards hold was lent by a ledger that the disk does not have any more: nothing done from here on would be right, and the next start is. */
+_Noreturn static void give_up(const kmy_errctx_t *ctx)
+{
+    kmy_log(KMY_LOG_ERROR, "keeper",
+            "%s: ending at once; see to the disk and start again, the ledger recovers by itself",
+            ctx->detail);
+    _exit(1);
+}
+
 static kmy_err_t try_batch(kmy_keeper_t *k, kmy_errctx_t *ctx)
 {
     k->batch++;
     k->credited_nusd = 0;
     kmy_err_t err = kmy_ledger_begin(k->ledger, ctx);
+    if (err == KMY_CONFLICT)
+        give_up(ctx);
     if (err == KMY_OK) {
         for (size_t i = 0; i < k->asks_count; i++)
             kmy_keeper_do_ask(k, k->ask_shard[i], &k->asks[i]);
@@ -97,6 +118,38 @@ static void send_tells(kmy_keeper_t *k)
     k->tells_count = 0;
 }
 
+static void was_committed(kmy_keeper_t *k)
+{
+    kmy_ledger_totals_t totals;
+    kmy_ledger_totals(k->ledger, &totals);
+    bool wrote = totals.entries_count != k->entries_count; /* reading works on a full disk too */
+    KMY_COUNT(k->metrics, ledger_commit_total, 1);
+    KMY_COUNT(k->metrics, ledger_credited_nusd_total, k->credited_nusd);
+    KMY_COUNT(k->metrics, ledger_entry_total, totals.entries_count - k->entries_count);
+    KMY_GAUGE(k->metrics, lease_open_nusd, totals.leased_nusd);
+    KMY_GAUGE(k->metrics, ledger_debt_nusd, totals.debt_nusd);
+    k->entries_count = totals.entries_count;
+    if (wrote && k->refused_ns != 0) {
+        kmy_log(KMY_LOG_WARN, "keeper", "the ledger can be written again, after %lld s",
+                (long long)((kmy_mono_ns() - k->refused_ns) / KMY_NS_PER_S));
+        k->refused_ns = 0;
+    }
+}
+
+static void was_refused(kmy_keeper_t *k, const kmy_errctx_t *ctx)
+{
+    int64_t now_ns = kmy_mono_ns();
+    KMY_COUNT(k->metrics, ledger_refused_total, 1);
+    if (k->refused_ns != 0 && now_ns - k->told_ns < TELL_EVERY_NS)
+        return;
+    if (k->refused_ns == 0)
+        k->refused_ns = now_ns;
+    k->told_ns = now_ns;
+    kmy_log(KMY_LOG_ERROR, "keeper",
+            "the ledger could not be written: %s; nothing of this batch counts, trying again",
+            ctx->detail);
+}
+
 static void do_batch(kmy_keeper_t *k)
 {
     for (bool again = true; again;) {
@@ -104,19 +157,9 @@ static void do_batch(kmy_keeper_t *k)
         kmy_err_t err = try_batch(k, &ctx);
         again = false;
         if (err == KMY_OK) {
-            kmy_ledger_totals_t totals;
-            kmy_ledger_totals(k->ledger, &totals);
-            KMY_COUNT(k->metrics, ledger_commit_total, 1);
-            KMY_COUNT(k->metrics, ledger_credited_nusd_total, k->credited_nusd);
-            KMY_COUNT(k->metrics, ledger_entry_total, totals.entries_count - k->entries_count);
-            KMY_GAUGE(k->metrics, lease_open_nusd, totals.leased_nusd);
-            KMY_GAUGE(k->metrics, ledger_debt_nusd, totals.debt_nusd);
-            k->entries_count = totals.entries_count;
+            was_committed(k);
         } else {
-            kmy_log(
-                KMY_LOG_ERROR, "keeper",
-                "the ledger could not be written: %s; nothing of this batch counts, trying again",
-                ctx.detail);
+            was_refused(k, &ctx);
             again = answer_failure(k, &ctx) && !atomic_load(&k->stop);
         }
         send_tells(k); /* what was committed, or the operators' errors */
@@ -126,7 +169,8 @@ static void do_batch(kmy_keeper_t *k)
         if (again) {
             struct pollfd none = { -1, 0, 0 };
             poll(&none, 1, 100);
-            /* Who wants to pay meanwhile is told that it cannot be, and waits for nobody. */
+            /* Who wants to pay or to credit meanwhile is told that it cannot be, and waits for nobody. */
+            collect_asks(k);
             kmy_keeper_collect_jobs(k);
         }
     }

@@ -49,6 +49,8 @@ struct kmy_keeper {
     size_t before_count;
     kmy_keeper_rotate_t *rotate; /* NULL: keys are not rotated here */
     void *rotate_arg;
+    int64_t refused_ns;                   /* since when the disk refuses batches; 0: it does not */
+    int64_t told_ns;                      /* when the log said so last */
     const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
     atomic_bool stop;
     pthread_t thread;

@@ -189,14 +189,60 @@ static kmy_err_t load(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
     return err;
 }
 
+static kmy_err_t open_kv(kmy_ledger_t *l, kmy_errctx_t *ctx)
+{
+    kmy_kv_options_t kv = { .sync = KMY_KV_DURABLE,
+                            .map_bytes = l->map_bytes,
+                            .dbis_max = KMY_LEDGER_TABLES_COUNT + 8 };
+    return kmy_kv_open(&l->kv, l->path, &kv, ctx);
+}
+
+size_t kmy_ledger_txn_number(const kmy_ledger_t *l)
+{
+    MDB_envinfo info;
+    mdb_env_info(l->kv.env, &info);
+    return info.me_last_txnid;
+}
+
+/* The same tables, in the new environment. */
+static kmy_err_t find_tables(kmy_ledger_t *l, kmy_errctx_t *ctx)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(l->kv.env, NULL, MDB_RDONLY, &txn);
+    if (rc)
+        return kmy_kv_fail(ctx, rc, "ledger");
+    kmy_err_t err = kmy_ledger_tables_open(txn, false, l->dbi, ctx);
+    rc = mdb_txn_commit(txn); /* keeps the handles */
+    return err == KMY_OK && rc ? kmy_kv_fail(ctx, rc, "ledger") : err;
+}
+
+kmy_err_t kmy_ledger_reopen(kmy_ledger_t *l, kmy_errctx_t *ctx)
+{
+    KMY_ASSERT(l->txn == NULL);
+    kmy_errctx_t why;
+    kmy_kv_close(&l->kv);
+    kmy_err_t err = open_kv(l, &why);
+    if (err == KMY_OK && kmy_ledger_txn_number(l) != l->saved_txn) {
+        kmy_kv_close(&l->kv);
+        return KMY_FAIL(ctx, KMY_CONFLICT,
+                        "the disk refused a batch of the ledger and has it all the same");
+    }
+    if (err == KMY_OK)
+        err = find_tables(l, &why);
+    if (err == KMY_OK)
+        return KMY_OK;
+    kmy_kv_close(&l->kv);
+    return KMY_FAIL(ctx, KMY_IO, "the ledger cannot be opened again yet: %.120s", why.detail);
+}
+
 static kmy_err_t start(kmy_ledger_t *l, const char *path, const kmy_ledger_options_t *options,
                        kmy_ledger_recovery_t *recovery, kmy_errctx_t *ctx)
 {
-    kmy_kv_options_t kv = { .sync = KMY_KV_DURABLE,
-                            .map_bytes =
-                                options->map_bytes ? options->map_bytes : KMY_LEDGER_MAP_BYTES,
-                            .dbis_max = KMY_LEDGER_TABLES_COUNT + 8 };
-    kmy_err_t err = kmy_kv_open(&l->kv, path, &kv, ctx);
+    l->path = strdup(path);
+    l->map_bytes = options->map_bytes ? options->map_bytes : KMY_LEDGER_MAP_BYTES;
+    if (!l->path)
+        return KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
+    kmy_err_t err = open_kv(l, ctx);
     if (err != KMY_OK)
         return err;
     err = own(l, path, ctx);
@@ -214,6 +260,7 @@ static kmy_err_t start(kmy_ledger_t *l, const char *path, const kmy_ledger_optio
     rc = mdb_txn_commit(txn);
     if (rc)
         return kmy_kv_fail(ctx, rc, "ledger");
+    l->saved_txn = kmy_ledger_txn_number(l);
     return kmy_ledger_recover(l, recovery, ctx);
 }
 
@@ -250,5 +297,6 @@ void kmy_ledger_close(kmy_ledger_t *l)
     kmy_kv_close(&l->kv);
     if (l->owner_fd >= 0)
         close(l->owner_fd); /* last: the next owner finds everything closed */
+    free(l->path);
     free(l);
 }

@@ -72,7 +72,9 @@ void kmy_ledger_close(kmy_ledger_t *l);
    costs no disk access).  On failure (KMY_IO: disk or map full, I/O error) the whole batch is undone, must be answered with an error,
    and the ledger may go on with the next one; a write that fails inside a call makes all further calls and the commit of this batch
    say so.  Calls that fail inside a batch for another reason (KMY_CONFLICT, ...) leave no trace and do not spoil it.
-   begin answers KMY_IO if LMDB gave up the environment (its meta page could not be written): close and open anew.
+   Where LMDB gave the environment up (its meta page could not be written) begin opens it anew, as soon as the disk lets it (KMY_IO until then; reading calls
+   fail as well); leases stay as they are.  KMY_CONFLICT: the disk then holds the batch that it had refused: no more batches, end this process; the next
+   kmy_ledger_open is right about it.
    Reading calls work outside a batch as well. */
 kmy_err_t kmy_ledger_begin(kmy_ledger_t *l, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_commit(kmy_ledger_t *l, kmy_errctx_t *ctx);

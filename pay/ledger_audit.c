@@ -289,6 +289,8 @@ kmy_err_t kmy_ledger_audit_txn(MDB_txn *txn, const MDB_dbi dbi[KMY_LEDGER_TABLES
 kmy_err_t kmy_ledger_audit(kmy_ledger_t *l, kmy_ledger_audit_t *audit, kmy_errctx_t *ctx)
 {
     MDB_txn *txn;
+    if (!l->kv.env)
+        return KMY_FAIL(ctx, KMY_IO, "the ledger cannot be opened again yet");
     int rc = mdb_txn_begin(l->kv.env, NULL, MDB_RDONLY, &txn);
     if (rc)
         return kmy_kv_fail(ctx, rc, "audit");

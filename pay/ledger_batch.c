@@ -9,10 +9,16 @@
 kmy_err_t kmy_ledger_begin(kmy_ledger_t *l, kmy_errctx_t *ctx)
 {
     KMY_ASSERT(l->txn == NULL);
-    int rc = mdb_txn_begin(l->kv.env, NULL, 0, &l->txn);
+    int rc = l->kv.env ? mdb_txn_begin(l->kv.env, NULL, 0, &l->txn) : MDB_PANIC;
+    if (rc == MDB_PANIC) {
+        kmy_err_t err = kmy_ledger_reopen(l, ctx);
+        if (err != KMY_OK)
+            return err;
+        rc = mdb_txn_begin(l->kv.env, NULL, 0, &l->txn);
+    }
     if (rc) {
         l->txn = NULL;
-        kmy_kv_fail(ctx, rc, "ledger takes no more batches (open it anew)");
+        kmy_kv_fail(ctx, rc, "ledger takes no batch");
         return KMY_IO;
     }
     l->changed = false;
@@ -82,6 +88,7 @@ kmy_err_t kmy_ledger_commit(kmy_ledger_t *l, kmy_errctx_t *ctx)
         return kmy_ledger_broken(l, rc, "ledger commit", ctx);
     }
     l->saved = l->totals;
+    l->saved_txn = kmy_ledger_txn_number(l);
     return KMY_OK;
 }
 
@@ -90,6 +97,8 @@ kmy_err_t kmy_ledger_view_begin(kmy_ledger_t *l, MDB_txn **txn, kmy_errctx_t *ct
     *txn = l->txn;
     if (l->txn)
         return KMY_OK;
+    if (!l->kv.env)
+        return KMY_FAIL(ctx, KMY_IO, "the ledger cannot be opened again yet");
     int rc = mdb_txn_begin(l->kv.env, NULL, MDB_RDONLY, txn);
     return rc ? kmy_kv_fail(ctx, rc, "ledger read") : KMY_OK;
 }

@@ -52,7 +52,9 @@ typedef struct kmy_ledger_sweep {
 } kmy_ledger_sweep_t;
 
 struct kmy_ledger {
-    kmy_kv_t kv;
+    kmy_kv_t kv; /* env NULL: given up, and not to be opened again yet */
+    char *path;  /* owned */
+    size_t map_bytes;
     MDB_dbi dbi[KMY_LEDGER_TABLES_COUNT];
     int owner_fd;        /* locked as long as we live: the one writer */
     MDB_txn *txn;        /* the batch, or NULL */
@@ -60,11 +62,18 @@ struct kmy_ledger {
     kmy_err_t broken;    /* a write of this batch failed, so nothing of it may be committed */
     kmy_totals_t totals; /* with this batch */
     kmy_totals_t saved;  /* as on disk */
+    size_t saved_txn;    /* LMDB's number of the transaction that brought it there */
     kmy_errctx_t why;    /* of broken */
     /* Where the last sweep of these tables ended (ledger_nonce.c): a hint, of no consequence if it is wrong. */
     kmy_ledger_sweep_t swept_answers;
     kmy_ledger_sweep_t swept_nonces;
 };
+
+/* LMDB gave the environment up: closes it and opens it anew, with what was committed last; leases stay lent.  KMY_IO: the disk does not let us, again
+   later; KMY_CONFLICT: what is there is not what was committed last. */
+kmy_err_t kmy_ledger_reopen(kmy_ledger_t *l, kmy_errctx_t *ctx);
+/* The number of the last transaction in the file. */
+size_t kmy_ledger_txn_number(const kmy_ledger_t *l);
 
 /* Opens the tables inside txn; create: makes the missing ones. */
 kmy_err_t kmy_ledger_tables_open(MDB_txn *txn, bool create, MDB_dbi dbi[KMY_LEDGER_TABLES_COUNT],

@@ -1,10 +1,30 @@
 /* Group commit when the disk does not play along: the batch is undone as a whole, the answer is in words, and the next batch works. */
 #include "tests/ledger_rig.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* The page that makes a commit valid is written by a descriptor of its own, opened with O_DSYNC: here it fails as told. */
+static enum { META_WELL, META_FAILS, META_FAILS_LATE } meta;
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t offset); /* instead of the C library's */
+ssize_t pwrite(int fd, const void *data, size_t n, off_t offset)
+{
+    bool is_meta = fcntl(fd, F_GETFL) & O_DSYNC;
+    bool takes_back = !is_meta && n < 512; /* LMDB writes the end of the old page again */
+    if (meta == META_FAILS_LATE && is_meta)
+        syscall(SYS_pwrite64, fd, data, n, offset);
+    if ((is_meta && meta != META_WELL) || (takes_back && meta == META_FAILS_LATE)) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, data, n, offset);
+}
 
 static void credit_n(rig_t *r, uint64_t id, int from, int n, kmy_err_t *err)
 {
@@ -122,6 +142,70 @@ static void a_failing_write_undoes_the_batch_and_the_same_ledger_goes_on(void **
     rig_remove(&r);
 }
 
+static void a_ledger_that_was_given_up_is_opened_anew_and_leases_stay_lent(void **state)
+{
+    rig_t r;
+    (void)state;
+    int64_t granted;
+    kmy_err_t err = KMY_OK;
+    kmy_account_t account;
+    rig_make(&r, 1);
+    rig_open(&r);
+    uint64_t id = rig_account(&r, "local:a", 1000);
+    rig_begin(&r);
+    assert_int_equal(kmy_ledger_lease(r.ledger, id, 3, 600, NOW, &granted, NULL, &r.ctx), KMY_OK);
+    rig_commit(&r);
+    for (int round = 0; round < 3; round++) {
+        char ref[32];
+        snprintf(ref, sizeof ref, "again-%d", round);
+        rig_begin(&r);
+        assert_int_equal(kmy_ledger_credit(r.ledger, id, "grant", ref, 5, NOW, NULL, &r.ctx),
+                         KMY_OK);
+        meta = META_FAILS;
+        assert_int_equal(kmy_ledger_commit(r.ledger, &r.ctx), KMY_IO);
+        meta = META_WELL;
+        rig_begin(&r); /* opens it anew */
+        assert_int_equal(kmy_ledger_account_by_id(r.ledger, id, &account, &r.ctx), KMY_OK);
+        assert_int_equal(account.credited_nusd, 1000 + 5 * round);
+        assert_int_equal(account.leased_nusd, 600 - round);
+        assert_int_equal(kmy_ledger_credit(r.ledger, id, "grant", ref, 5, NOW, NULL, &r.ctx),
+                         KMY_OK);
+        kmy_ledger_report_t report = { .account_id = id, .shard = 3, .consumed_nusd = 1 };
+        err = kmy_ledger_settle(r.ledger, &report, NOW, NULL, &r.ctx);
+        assert_int_equal(err, KMY_OK);
+        rig_commit(&r);
+    }
+    rig_assert_clean(&r);
+    rig_close(&r);
+    rig_open(&r);
+    assert_int_equal(r.recovery.leases_nusd, 597);
+    rig_assert_clean(&r);
+    rig_remove(&r);
+}
+
+static void a_batch_that_the_disk_refused_and_kept_ends_the_ledger_until_it_is_opened(void **state)
+{
+    rig_t r;
+    (void)state;
+    kmy_account_t account;
+    rig_make(&r, 1);
+    rig_open(&r);
+    uint64_t id = rig_account(&r, "local:a", 1000);
+    rig_begin(&r);
+    assert_int_equal(kmy_ledger_revoke(r.ledger, "jti", NOW, &r.ctx), KMY_OK); /* no entry */
+    meta = META_FAILS_LATE;
+    assert_int_equal(kmy_ledger_commit(r.ledger, &r.ctx), KMY_IO);
+    meta = META_WELL;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kmy_ledger_begin(r.ledger, &r.ctx), KMY_CONFLICT);
+        assert_int_equal(kmy_ledger_account_by_id(r.ledger, id, &account, &r.ctx), KMY_IO);
+    }
+    rig_close(&r);
+    rig_open(&r);
+    rig_assert_clean(&r);
+    rig_remove(&r);
+}
+
 static void a_full_disk_undoes_the_batch_and_room_made_is_room_used(void **state)
 {
     rig_t r;
@@ -197,6 +281,8 @@ int main(void)
         cmocka_unit_test(an_aborted_batch_and_a_refused_call_leave_no_trace),
         cmocka_unit_test(a_full_map_undoes_the_batch_and_a_larger_one_goes_on),
         cmocka_unit_test(a_failing_write_undoes_the_batch_and_the_same_ledger_goes_on),
+        cmocka_unit_test(a_ledger_that_was_given_up_is_opened_anew_and_leases_stay_lent),
+        cmocka_unit_test(a_batch_that_the_disk_refused_and_kept_ends_the_ledger_until_it_is_opened),
         cmocka_unit_test(a_full_disk_undoes_the_batch_and_room_made_is_room_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
