@@ -179,3 +179,10 @@ target_link_libraries(power_cut_ledger PRIVATE kmy_flags kmy_pay PkgConfig::CMOC
 add_test(NAME power_cut COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/power_cut.py $<TARGET_FILE:power_cut_ledger>
          $<TARGET_FILE:power_cut_shim>)
 set_tests_properties(power_cut PROPERTIES TIMEOUT 120 LABELS unit)
+
+# A disk that fails under the daemon.
+add_library(disk_fault_shim MODULE ${CMAKE_CURRENT_SOURCE_DIR}/disk_fault_shim.c)
+target_compile_options(disk_fault_shim PRIVATE -D_GNU_SOURCE -Wall -Wextra -Werror) # without sanitizers: it is loaded before them
+add_test(NAME e2e_disk COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_disk.py $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim>
+         $<TARGET_FILE:kamiyo> $<TARGET_FILE:disk_fault_shim>)
+set_tests_properties(e2e_disk PROPERTIES TIMEOUT 120 LABELS e2e)

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""A disk that fills up or fails under the running daemon: nothing is acknowledged that is not stored, streams go on within their leases and then stand
+still, and all goes on when the disk is well.  See harness.py; disk_fault_shim.c makes the disk fail.
+
+    e2e_disk.py KAMIYOD KAMIYO_SIM KAMIYO SHIM_SO [scenario...]
+"""
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from decimal import Decimal
+
+SHIM = sys.argv.pop(4)
+
+from harness import FEEDS, KAMIYOD, TICK_USD, Daemon, Sim, run, until  # noqa: E402  (it reads the arguments that are left)
+
+BTC = FEEDS[0]
+LEASE = Decimal("0.0005")  # 500 ticks
+
+
+class _Disk:
+    """Its word for the shim; daemons made by it run on it."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="kamiyo-disk-")
+        self.word = self.folder.name + "/fault"
+        self.data = self.folder.name + "/data"
+
+    def fail(self, kind, number):
+        with open(self.word + ".new", "w") as f:
+            f.write(f"{kind} {number}\n")
+        os.rename(self.word + ".new", self.word)
+
+    def heal(self):
+        os.unlink(self.word)
+
+    def prefix(self):
+        # Sanitizers want to be preloaded first; the shim needs nothing of theirs.
+        options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        return ["env", "LD_PRELOAD=" + SHIM, "KMY_DISK_FAULT=" + self.word, "ASAN_OPTIONS=" + options]
+
+    def daemon(self, sim=None, **more):
+        settings = {"lease__min": str(LEASE), "lease__max": str(LEASE), "lease__report_every": "20ms", **more}
+        return Daemon(sim, data=self.data, prefix=self.prefix(), **settings)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.folder.cleanup()
+
+
+def _grant(d, key, account="local:a", usd="1"):
+    return d.operator("POST", "/v1/admin/tokens", {"account": account, "usd": usd}, {"Idempotency-Key": key})
+
+
+def _said(d, text):
+    return text in d.stderr()
+
+
+def _sick_and_well_again(kind, number, word):
+    """One sickness from beginning to end, under a stream."""
+    with _Disk() as disk, Sim(1000) as sim:
+        d = disk.daemon(sim)
+        w = d.ws(_grant(d, "first").json["token"])
+        w.subscribe(BTC)
+        w.count(50)
+        disk.fail(kind, number)
+        a = _grant(d, "second")
+        assert a.status == 500 and a.json["code"] == "io_error" and word in a.json["detail"], (a.status, a.body)
+        before = len(w.ticks)
+        stood = _until_it_stands_still(w)
+        assert stood - before <= 2 * LEASE / TICK_USD, "no more than was lent"
+        a = _grant(d, "second")  # also while the keeper tries again and again
+        assert a.status == 500 and a.json["code"] == "io_error", (a.status, a.body)
+        assert d.ask("GET", "/livez", door="admin").status == 200
+        assert _said(d, "the ledger could not be written") and word in d.stderr()
+        assert d.stderr().count("the ledger could not be written") < 4, "a line now and then"
+        assert d.metrics()["ledger_refused_total"] > 0
+        disk.heal()
+        w.count(1000)  # it goes on: at the next tick, or with a gap that names what was too old
+        until(lambda: _said(d, "the ledger can be written again"))
+        a = _grant(d, "second")
+        assert a.status == 200, a.body
+        assert _grant(d, "second").status == 200
+        w.quiet()
+        w.send({"op": "unsubscribe", "feeds": [BTC]})
+        w.next("unsubscribed")
+        d.settled("local:a", len(w.ticks) * TICK_USD)  # to the tick: the process lived, so nothing is lost
+        w.close()
+        d.stop()
+        a = d.audit()
+        assert Decimal(a["credited"]) == 2 and Decimal(a["leased"]) == 0, a
+
+
+def _until_it_stands_still(w):
+    """Reads until half a second brings no tick; how many there are."""
+    while True:
+        n = len(w.ticks)
+        try:
+            w.event(0.5)
+        except TimeoutError:
+            return n
+
+
+def a_full_disk_refuses_money_and_streams_go_on_within_their_leases():
+    _sick_and_well_again("write", errno.ENOSPC, "No space left on device")
+
+
+def a_sync_that_fails_is_no_commit():
+    _sick_and_well_again("sync", errno.EIO, "Input/output error")
+
+
+def a_ledger_that_lmdb_gave_up_is_opened_anew_by_the_daemon():
+    _sick_and_well_again("meta", errno.EIO, "Input/output error")
+
+
+def a_batch_that_the_disk_refused_and_kept_ends_the_daemon_and_the_next_start_is_right():
+    with _Disk() as disk, Sim(1000) as sim:
+        d = disk.daemon(sim)
+        w = d.ws(_grant(d, "first").json["token"])
+        w.subscribe(BTC)
+        w.count(50)
+        disk.fail("meta_late", errno.EIO)
+        assert d.proc.wait(15) == 1
+        assert _said(d, "ending at once; see to the disk and start again"), d.stderr()
+        d.sound()
+        ticks = len(w.ticks) + _rest(w)
+        disk.heal()
+        d = disk.daemon(sim)
+        a = d.account("local:a")
+        assert a["credited"] == 1 and a["leased"] == 0 and a["balance"] + a["consumed"] == 1, a
+        assert 0 <= ticks * TICK_USD - a["consumed"] <= LEASE, (ticks, a)
+        d.stop()
+        d.audit()
+
+
+def _rest(w):
+    before = len(w.ticks)
+    try:
+        while True:
+            w.event()
+    except Exception:
+        return len(w.ticks) - before
+
+
+def killed_on_a_sick_disk_what_was_refused_never_was():
+    with _Disk() as disk:
+        for kind in ("write", "sync", "meta"):
+            d = disk.daemon()
+            assert _grant(d, "sure-" + kind).status == 200
+            disk.fail(kind, errno.EIO)
+            assert _grant(d, "refused-" + kind).status == 500
+            d.end(signal.SIGKILL)
+            disk.heal()
+            d.audit()
+        d = disk.daemon()
+        assert d.account("local:a")["credited"] == 3
+        d.stop()
+
+
+def a_daemon_does_not_start_on_a_sick_disk_and_says_why():
+    with _Disk() as disk:
+        d = disk.daemon()
+        _grant(d, "first")
+        d.ws(_grant(d, "second").json["token"])
+        d.end(signal.SIGKILL)
+        d.audit()
+        disk.fail("write", errno.ENOSPC)
+        fresh = disk.data + "-fresh"
+        r = subprocess.run([*disk.prefix(), KAMIYOD, "run"], capture_output=True, text=True, timeout=30,
+                           env={**os.environ, "KAMIYO_DATA": fresh, "KAMIYO_PUBLIC_LISTEN": "127.0.0.1:0", "KAMIYO_ADMIN_LISTEN": "127.0.0.1:0",
+                                "KAMIYO_SOURCES_BINANCE_SYMBOLS": "", "KAMIYO_SOURCES_PYTH_FEEDS": ""})
+        assert r.returncode == 1 and "No space left on device" in r.stderr.strip().split("\n")[-1], r.stderr
+        disk.heal()
+        d = disk.daemon()
+        assert d.account("local:a")["credited"] == 2
+        d.stop()
+
+
+if __name__ == "__main__":
+    run(globals())
