@@ -58,7 +58,7 @@ def a_crowd_is_told_at_once_and_closed_one_after_the_other():
         told, closed, code = _ends(ws)
         assert len(told) == 200 and set(code.values()) == {1012}, (len(told), set(code.values()))
         back = sorted(e["reconnect_after_ms"] for e in told.values())
-        assert 1000 <= back[0] and back[-1] <= 2100 and back[-1] - back[0] > 600 and len(set(back)) > 100, (back[0], back[-1], len(set(back)))
+        assert 1000 <= back[0] and back[-1] <= 3000 and back[-1] - back[0] > 600 and len(set(back)) > 100, (back[0], back[-1], len(set(back)))
         when = sorted(t - begin for t in closed.values())
         assert when[-1] - when[0] > 0.6 and when[-1] < 5, (when[0], when[-1])  # 100 a shard and second
         near = max(sum(t <= u < t + 0.2 for u in when) for t in when)
@@ -179,6 +179,27 @@ def hup_changes_prices_and_each_tick_costs_what_was_told_for_it():
         d.settled(account, cost + Decimal("0.0002"))
         for w in (*ws, late):
             w.drop()
+
+
+def ticks_that_wait_for_money_cost_what_they_did_when_they_were_published():
+    with Sim(200) as sim, Daemon(sim) as d:
+        w = d.ws(d.mint("local:poor", "0.00002"))
+        w.subscribe(BTC)
+        w.next("payment_required")
+        assert len(w.ticks) == 20
+        until(lambda: d.feeds()[BTC]["offset"] > w.at[BTC] + 30)
+        _rewrite(d, prices={"tick": "0.000005"})
+        _hup(d, "prices.tick: 0.000001 -> 0.000005")
+        border = w.next("prices")["feeds"][0]["from"]
+        assert border > w.at[BTC] + 30
+        d.mint("local:poor", "1")
+        while w.at[BTC] < border + 20:
+            w.count(1)
+        w.send({"op": "unsubscribe", "id": 9, "feeds": ["*"]})
+        w.next("unsubscribed")
+        assert not w.gaps
+        d.settled("local:poor", sum(Decimal("0.000005") if t["offset"] >= border else TICK_USD for t in w.ticks))
+        w.drop()
 
 
 def hup_tells_what_differs_and_what_needs_a_restart_and_a_wrong_file_changes_nothing():
