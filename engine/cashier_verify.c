@@ -197,7 +197,8 @@ static bool judge(kmy_cashier_t *c, presented_t *p)
     const kmy_slip_t *s = p->slip;
     if (s->account[0] &&
         !kmy_payer_has(s->account, p->verdict.account, p->verdict.result != KMY_PAY_VALID))
-        return refuse(p, KMY_FORBIDDEN, KMY_PAY_NONE, "the payer is not this account's");
+        return refuse(p, KMY_FORBIDDEN, KMY_PAY_PAYER_MISMATCH,
+                      "signed by another wallet than this account's; nothing was taken");
     return true;
 }
 

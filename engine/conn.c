@@ -13,6 +13,7 @@
 #include "engine/session.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
+#include "engine/stream_pay.h"
 #include "engine/throttle.h"
 
 #include <arpa/inet.h>
@@ -635,6 +636,7 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     kmy_account_unwait(s, c);
     kmy_account_leave(s, c);
     kmy_throttle_session(s, c);
+    kmy_stream_pay_forget(c);
     free(c->scope);
     c->scope = NULL;
     if (c->crowded)
@@ -675,6 +677,7 @@ static void scan_stream(kmy_shard_t *s, kmy_conn_t *c)
     uint64_t lag;
     kmy_session_scan(s, c);
     kmy_receipts_scan(s, c);
+    kmy_stream_pay_scan(s, c);
     if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
         kmy_stream_close(
             s, c, KMY_TIMEOUT,
@@ -685,9 +688,9 @@ static void scan_stream(kmy_shard_t *s, kmy_conn_t *c)
     else if (c->authenticated && !c->parked && is_late(s, c, c->ws ? c->ws->len : 0)) {
         KMY_COUNT(s->metrics, request_timeout_total, 1);
         kmy_stream_close(s, c, KMY_TIMEOUT, "a message did not become whole within the time limit");
-    } else if (c->paused && s->now_ns - c->unpaid_ns > cfg->limits.unpaid_grace_ns)
+    } else if (c->paused && !c->pay && s->now_ns - c->unpaid_ns > cfg->limits.unpaid_grace_ns)
         kmy_stream_close(s, c, KMY_UNPAID, "no payment within the grace period");
-    else if (c->authenticated && c->subs_count == 0 &&
+    else if (c->authenticated && c->subs_count == 0 && !c->pay &&
              s->now_ns - c->recv_ns > cfg->limits.idle_timeout_ns)
         kmy_stream_close(s, c, KMY_TIMEOUT, "nothing subscribed and nothing asked for too long");
     else if (c->blocked_ns && c->slow_policy == KMY_SLOW_CLOSE && kmy_egress_lags(s, c, &lag))

@@ -5,6 +5,7 @@
 #include "engine/cashier.h"
 #include "engine/catalog.h"
 #include "engine/config_diff.h"
+#include "engine/demand.h"
 #include "engine/doors.h"
 #include "engine/feeds.h"
 #include "engine/history.h"
@@ -360,6 +361,8 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
         if (err == KMY_OK && i == 0) {
             kmy_door_text(&public_door, d->public_text);
             err = kmy_offers_init(&d->offers, d->config, d->public_text, ctx);
+            if (err == KMY_OK)
+                kmy_demand_members(&d->offers);
         }
         if (err == KMY_OK && i == 0)
             err = kmy_door_listen(&admin_door, false, &o.listen_fd[KMY_DOOR_ADMIN], ctx);

@@ -30,4 +30,8 @@ void kmy_demand_pay(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
                     const kmy_demand_t *d, kmy_err_t err, const char *reason, const char *detail,
                     int64_t balance_nusd, const char *extra);
 
+/* The same for a stream: ,"v1":{offer},"v2":{offer} of a deposit into o->members, as many entries as fit; nothing if no payments are taken.  Once at start,
+   behind kmy_offers_init: all streams that run dry are told the same. */
+void kmy_demand_members(struct kmy_offers *o);
+
 #endif

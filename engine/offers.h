@@ -11,6 +11,8 @@
 enum {
     KMY_PUBLIC_URL_BYTES_MAX =
         201, /* three v1 entries each name it; the key's row allows as much */
+    KMY_OFFERS_MEMBERS_BYTES_MAX =
+        16384, /* all entries of 8 networks; a client's queue of own frames has 64 KiB */
     KMY_RESOURCE_URL_BYTES_MAX = KMY_PUBLIC_URL_BYTES_MAX + 64, /* with a path of ours */
 };
 
@@ -22,6 +24,9 @@ typedef struct kmy_offers {
     kmy_pay_way_t ways
         [KMY_CHALLENGE_WAYS_MAX]; /* in the order of the configuration; Solana only with a fee payer */
     size_t ways_count;
+    char members
+        [KMY_OFFERS_MEMBERS_BYTES_MAX]; /* what a payment_required frame says of deposits: kmy_demand_members */
+    size_t members_bytes;
     bool open; /* there are ways, and a facilitator settles payments: else no offers are made */
     const kmy_config_t *config;
 } kmy_offers_t;

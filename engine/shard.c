@@ -506,9 +506,11 @@ static void loop(kmy_shard_t *s)
     for (;;) {
         read_clocks(s);
         size_t work = drain_ring(s);
+        /* Of the cashier's answers those that are here now: what the keeper told before them (a new balance) is taken in first. */
+        size_t slips = kmy_queue_count(s->slip_answers);
         work += drain_tells(s);
         work += kmy_catchup_turn(s);
-        work += kmy_slips_turn(s);
+        work += kmy_slips_turn(s, slips);
         work += kmy_session_turn(s);
         work += handle_completions(s);
         housekeep(s);

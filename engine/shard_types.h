@@ -119,10 +119,11 @@ typedef struct kmy_ws_in {
     uint8_t *message; /* owned */
 } kmy_ws_in_t;
 
-typedef struct kmy_catchup kmy_catchup_t; /* catchup.c */
-typedef struct kmy_past kmy_past_t;       /* past.h */
-typedef struct kmy_page kmy_page_t;       /* page.h */
-typedef struct kmy_body kmy_body_t;       /* body.h */
+typedef struct kmy_catchup kmy_catchup_t;       /* catchup.c */
+typedef struct kmy_past kmy_past_t;             /* past.h */
+typedef struct kmy_page kmy_page_t;             /* page.h */
+typedef struct kmy_body kmy_body_t;             /* body.h */
+typedef struct kmy_stream_pay kmy_stream_pay_t; /* stream_pay.c */
 
 typedef struct kmy_conn {
     int fd;
@@ -199,6 +200,7 @@ typedef struct kmy_conn {
     uint16_t peer_port;
     uint64_t session[2];    /* its id; 0: none, or ended and kept in the session table */
     kmy_charges_t *charges; /* of the session it went on with; owned; NULL: of none */
+    kmy_stream_pay_t *pay;  /* the payment that it brought and that is not decided yet; owned */
     char *scope;            /* of its token: the feeds it may have; owned; NULL: all */
     kmy_catchup_t *catchup; /* while it reads history; owned */
     kmy_past_t *past;       /* the same, for server-sent events; owned */

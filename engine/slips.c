@@ -95,11 +95,11 @@ static void came_back(kmy_shard_t *s, kmy_slip_t *slip)
         give(s, slip);
 }
 
-size_t kmy_slips_turn(kmy_shard_t *s)
+size_t kmy_slips_turn(kmy_shard_t *s, size_t count)
 {
     uint64_t idx;
     size_t n = 0;
-    while (n < KMY_SLIPS && kmy_queue_pop(s->slip_answers, &idx)) {
+    while (n < count && kmy_queue_pop(s->slip_answers, &idx)) {
         KMY_ASSERT(idx < KMY_SLIPS);
         came_back(s, &s->slips[idx]);
         n++;

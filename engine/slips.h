@@ -36,7 +36,7 @@ void kmy_slip_send(kmy_shard_t *s, kmy_slip_t *slip);
 void kmy_slip_send_and_park(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip);
 /* Not sent after all. */
 void kmy_slip_drop(kmy_shard_t *s, kmy_slip_t *slip);
-/* Each turn: what came back goes to who waits for it.  Returns how many came. */
-size_t kmy_slips_turn(kmy_shard_t *s);
+/* Each turn: what came back, at most `count`, goes to who waits for it.  Returns how many came. */
+size_t kmy_slips_turn(kmy_shard_t *s, size_t count);
 
 #endif

@@ -6,12 +6,15 @@
 #include "engine/account.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/offers.h"
 #include "engine/receipts.h"
 #include "engine/routes.h"
 #include "engine/scope.h"
 #include "engine/session.h"
 #include "engine/selection.h"
 #include "engine/shard.h"
+#include "engine/stream_frame.h"
+#include "engine/stream_pay.h"
 #include "engine/subs.h"
 #include "engine/throttle.h"
 
@@ -27,57 +30,7 @@ static const char *const gap_reasons[KMY_GAPS] = {
     [KMY_GAP_SOURCE] = "source",
 };
 
-/* A client's request id: a number or a string, echoed as it was sent. */
-typedef struct request_id {
-    char text[KMY_ID_BYTES_MAX + 2];
-    size_t len; /* 0: none was sent */
-} request_id_t;
-
 /* --- frames -------------------------------------------------------------------------------- */
-
-static kmy_buf_t begin(kmy_shard_t *s, const char *type, const request_id_t *id)
-{
-    kmy_buf_t b = kmy_buf(s->scratch, KMY_SCRATCH_BYTES);
-    kmy_buf_fmt(&b, "{\"type\":\"%s\"", type);
-    if (id && id->len > 0) {
-        kmy_buf_str(&b, ",\"id\":");
-        kmy_buf_bytes(&b, id->text, id->len);
-    }
-    return b;
-}
-
-static void put_nusd(kmy_buf_t *b, const char *key, int64_t nusd)
-{
-    kmy_buf_fmt(b, ",\"%s\":", key);
-    kmy_buf_json_nusd(b, nusd);
-}
-
-static bool finish(kmy_shard_t *s, kmy_conn_t *c, kmy_buf_t *b)
-{
-    kmy_buf_str(b, "}");
-    return kmy_egress_text(s, c, b);
-}
-
-static bool send_error_retry(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id, kmy_err_t err,
-                             const char *message, int64_t retry_after_ms)
-{
-    kmy_buf_t b = begin(s, "error", id);
-    kmy_buf_fmt(&b, ",\"code\":\"%s\",\"message\":", kmy_err_code(err));
-    kmy_buf_json_str(&b, message, strlen(message));
-    kmy_buf_fmt(&b, ",\"retry\":%s",
-                err == KMY_AGAIN || err == KMY_FULL || err == KMY_UNAVAILABLE || err == KMY_TIMEOUT
-                    ? "true"
-                    : "false");
-    if (retry_after_ms > 0)
-        kmy_buf_fmt(&b, ",\"retry_after_ms\":%" PRId64, retry_after_ms);
-    return finish(s, c, &b);
-}
-
-static bool send_error(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id, kmy_err_t err,
-                       const char *message)
-{
-    return send_error_retry(s, c, id, err, message, 0);
-}
 
 void kmy_stream_close_limit(kmy_shard_t *s, kmy_conn_t *c, const char *why, int64_t retry_after_ms)
 {
@@ -85,7 +38,7 @@ void kmy_stream_close_limit(kmy_shard_t *s, kmy_conn_t *c, const char *why, int6
         return;
     char reason[96];
     snprintf(reason, sizeof reason, "%s; retry_after_ms=%" PRId64, why, retry_after_ms);
-    if (c->echo || send_error_retry(s, c, NULL, KMY_FULL, why, retry_after_ms))
+    if (c->echo || kmy_frame_error_later(s, c, NULL, KMY_FULL, why, retry_after_ms))
         kmy_conn_ws_close(s, c, (uint16_t)kmy_err_ws(KMY_FULL), reason);
 }
 
@@ -97,7 +50,7 @@ static bool is_about_a_token(kmy_err_t err)
 
 void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *why)
 {
-    if (c->state == KMY_CONN_SSE && send_error(s, c, NULL, err, why))
+    if (c->state == KMY_CONN_SSE && kmy_frame_error(s, c, NULL, err, why))
         kmy_conn_sse_end(s, c);
     if (c->state != KMY_CONN_WS)
         return;
@@ -107,7 +60,7 @@ void kmy_stream_close(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const char *
                                wait_ms);
         return;
     }
-    if (c->echo || send_error(s, c, NULL, err, why))
+    if (c->echo || kmy_frame_error(s, c, NULL, err, why))
         kmy_conn_ws_close(s, c, (uint16_t)kmy_err_ws(err), why);
 }
 
@@ -117,18 +70,18 @@ void kmy_stream_heartbeat(kmy_shard_t *s, kmy_conn_t *c)
         kmy_egress_bytes(s, c, KMY_SSE_HEARTBEAT, sizeof KMY_SSE_HEARTBEAT - 1);
         return;
     }
-    kmy_buf_t b = begin(s, "heartbeat", NULL);
+    kmy_buf_t b = kmy_frame_begin(s, "heartbeat", NULL);
     kmy_buf_fmt(&b, ",\"ts\":\"%" PRId64 "\"", s->now_wall_ns);
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
 void kmy_stream_low_balance(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c,
                             int64_t seconds_left)
 {
-    kmy_buf_t b = begin(s, "low_balance", NULL);
-    put_nusd(&b, "balance", kmy_account_balance(acc));
+    kmy_buf_t b = kmy_frame_begin(s, "low_balance", NULL);
+    kmy_frame_nusd(&b, "balance", kmy_account_balance(acc));
     kmy_buf_fmt(&b, ",\"seconds_left\":%" PRId64, seconds_left);
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
 void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc, kmy_conn_t *c)
@@ -138,10 +91,11 @@ void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc,
         if (required == 0 || s->subs[i].price_nusd < required)
             required = s->subs[i].price_nusd;
     }
-    kmy_buf_t b = begin(s, "payment_required", NULL);
-    put_nusd(&b, "required", required);
-    put_nusd(&b, "balance", kmy_account_balance(acc));
-    finish(s, c, &b);
+    kmy_buf_t b = kmy_frame_begin(s, "payment_required", NULL);
+    kmy_frame_nusd(&b, "required", required);
+    kmy_frame_nusd(&b, "balance", kmy_account_balance(acc));
+    kmy_buf_bytes(&b, s->o.offers->members, s->o.offers->members_bytes);
+    kmy_frame_send(s, c, &b);
 }
 
 void kmy_stream_slow_warning(kmy_buf_t *b, uint64_t lag_ticks)
@@ -159,7 +113,7 @@ void kmy_stream_too_slow(kmy_shard_t *s, kmy_conn_t *c, uint64_t lag_ticks)
 
 void kmy_stream_prices(kmy_shard_t *s, kmy_conn_t *c)
 {
-    kmy_buf_t b = begin(s, "prices", NULL);
+    kmy_buf_t b = kmy_frame_begin(s, "prices", NULL);
     const char *comma = "";
     kmy_buf_str(&b, ",\"feeds\":[");
     for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
@@ -170,14 +124,14 @@ void kmy_stream_prices(kmy_shard_t *s, kmy_conn_t *c)
         kmy_buf_fmt(&b, "%s{\"feed\":", comma);
         kmy_buf_json_str(&b, feed->name, strlen(feed->name));
         kmy_buf_fmt(&b, ",\"from\":%" PRIu64, sub->price_from);
-        put_nusd(&b, "price_tick", sub->next_price_nusd);
+        kmy_frame_nusd(&b, "price_tick", sub->next_price_nusd);
         kmy_buf_str(&b, "}");
         comma = ",";
     }
     kmy_buf_str(&b, "]");
     c->answering =
         true; /* as long as its subscriptions are many: one frame, and not the reader's fault */
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
     c->answering = false;
 }
 
@@ -201,10 +155,10 @@ void kmy_stream_goaway(kmy_shard_t *s, kmy_conn_t *c, const char *reason,
         if (!kmy_egress_bytes(s, c, text, (size_t)len))
             return;
     }
-    kmy_buf_t b = begin(s, "goaway", NULL);
+    kmy_buf_t b = kmy_frame_begin(s, "goaway", NULL);
     kmy_buf_fmt(&b, ",\"reason\":\"%s\",\"reconnect_after_ms\":%" PRId64, reason,
                 reconnect_after_ms);
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
 static void put_status(kmy_shard_t *s, kmy_buf_t *b, uint32_t feed_idx, const char *state,
@@ -224,9 +178,9 @@ void kmy_stream_status(kmy_shard_t *s, uint32_t feed_idx, const char *state, int
 {
     const kmy_shard_feed_t *f = &s->feeds[feed_idx];
     for (uint32_t i = 0; i < f->subs_count; i++) {
-        kmy_buf_t b = begin(s, "status", NULL);
+        kmy_buf_t b = kmy_frame_begin(s, "status", NULL);
         put_status(s, &b, feed_idx, state, since_ns);
-        finish(s, kmy_conn_at(s, s->subs[f->subs[i]].conn), &b);
+        kmy_frame_send(s, kmy_conn_at(s, s->subs[f->subs[i]].conn), &b);
     }
 }
 
@@ -257,12 +211,12 @@ kmy_err_t kmy_stream_check_token(kmy_shard_t *s, const char *token, size_t len,
 static void send_authenticated(kmy_shard_t *s, kmy_conn_t *c)
 {
     const kmy_shard_account_t *acc = &s->accounts[c->account];
-    kmy_buf_t b = begin(s, "authenticated", NULL);
+    kmy_buf_t b = kmy_frame_begin(s, "authenticated", NULL);
     kmy_buf_str(&b, ",\"account\":");
     kmy_buf_json_str(&b, acc->name, strlen(acc->name));
-    put_nusd(&b, "balance", kmy_account_balance(acc));
+    kmy_frame_nusd(&b, "balance", kmy_account_balance(acc));
     kmy_buf_fmt(&b, ",\"session\":\"%016" PRIx64 "%016" PRIx64 "\"", c->session[0], c->session[1]);
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
 void kmy_stream_auth_finish(kmy_shard_t *s, kmy_conn_t *c)
@@ -479,7 +433,7 @@ static void put_subscribed(kmy_shard_t *s, kmy_buf_t *b, const kmy_sub_t *sub,
     }
     kmy_buf_fmt(b, ",\"epoch\":\"%s\",\"offset\":%" PRIu64, s->o.epoch,
                 s->feeds[sub->feed].last.offset);
-    put_nusd(b, "price_tick", sub->price_nusd);
+    kmy_frame_nusd(b, "price_tick", sub->price_nusd);
     kmy_buf_str(b, ",\"plan\":\"metered\"}");
 }
 
@@ -513,11 +467,11 @@ static bool tell_states(kmy_shard_t *s, kmy_conn_t *c, const kmy_selection_t *se
         uint32_t feed = sel->feed[i];
         if (!kmy_feed_is_stale(s, feed))
             continue;
-        kmy_buf_t b = begin(s, "status", NULL);
+        kmy_buf_t b = kmy_frame_begin(s, "status", NULL);
         int64_t since = s->feeds[feed].last.recv_ns;
         put_status(s, &b, feed, s->feeds[feed].last.offset ? "stale" : "unavailable",
                    since ? since : s->now_wall_ns);
-        if (!finish(s, c, &b))
+        if (!kmy_frame_send(s, c, &b))
             return false;
     }
     return true;
@@ -546,27 +500,28 @@ static kmy_err_t check_subscribe(kmy_shard_t *s, const kmy_conn_t *c, kmy_json_t
     return err;
 }
 
-static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id,
                          const subscribe_t *want)
 {
     kmy_session_resume(s, c, want->o.session);
     if (want->o.slow_given)
         c->slow_policy = want->o.slow_policy;
     /* The acknowledgement first: it tells the offset that the first tick follows, and own frames go ahead of ticks anyway. */
-    kmy_buf_t b = begin(s, "subscribed", id);
+    kmy_buf_t b = kmy_frame_begin(s, "subscribed", id);
     kmy_buf_str(&b, ",\"feeds\":[");
     names_t names = names_of(want->feeds);
     for (uint32_t i = 0; i < want->sel.count; i++) {
         uint32_t feed = want->sel.feed[i];
         uint32_t sub = kmy_subs_add(s, c, feed, &want->o.sub, &want->resume[feed]);
         if (sub == KMY_NONE) {
-            send_error(s, c, id, KMY_FULL, "no room for more subscriptions here; try again later");
+            kmy_frame_error(s, c, id, KMY_FULL,
+                            "no room for more subscriptions here; try again later");
             return;
         }
         put_subscribed(s, &b, &s->subs[sub], name_at(&names, want->sel.asked[i]), i == 0);
     }
     kmy_buf_str(&b, "]");
-    if (!finish(s, c, &b))
+    if (!kmy_frame_send(s, c, &b))
         return;
     /* All of it answers one message, so it counts as one frame of which the reader may owe us the whole. */
     c->answering = true;
@@ -576,29 +531,29 @@ static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
 
 static _Thread_local subscribe_t planned; /* from its check until it is done, in one call of ours */
 
-static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id,
                          kmy_json_token_t feeds, kmy_json_field_t *options)
 {
     kmy_errctx_t ctx = { 0 };
     kmy_err_t err = check_subscribe(s, c, feeds, options, &planned, &ctx);
     if (err != KMY_OK) /* all or nothing */
-        send_error(s, c, id, err, ctx.detail);
+        kmy_frame_error(s, c, id, err, ctx.detail);
     else
         do_subscribe(s, c, id, &planned);
 }
 
-static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id,
                            kmy_json_token_t feeds)
 {
     static _Thread_local kmy_selection_t sel;
     kmy_errctx_t ctx = { 0 };
     kmy_err_t err = read_feeds(s, feeds, KMY_FEEDS_MAX, &sel, &ctx);
     if (err != KMY_OK) {
-        send_error(s, c, id, err, ctx.detail);
+        kmy_frame_error(s, c, id, err, ctx.detail);
         return;
     }
     bool first = true;
-    kmy_buf_t b = begin(s, "unsubscribed", id);
+    kmy_buf_t b = kmy_frame_begin(s, "unsubscribed", id);
     kmy_buf_str(&b, ",\"feeds\":[");
     for (uint32_t i = 0; i < sel.count; i++) {
         if (sel.by_pattern[i] && kmy_subs_find(s, c, sel.feed[i]) == KMY_NONE)
@@ -610,19 +565,19 @@ static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id
         first = false;
     }
     kmy_buf_str(&b, "]");
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
-static void op_balance(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
+static void op_balance(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id)
 {
-    kmy_buf_t b = begin(s, "balance", id);
-    put_nusd(&b, "balance", kmy_account_balance(&s->accounts[c->account]));
+    kmy_buf_t b = kmy_frame_begin(s, "balance", id);
+    kmy_frame_nusd(&b, "balance", kmy_account_balance(&s->accounts[c->account]));
     kmy_buf_fmt(&b, ",\"charged_ticks\":%" PRIu64, c->charged_ticks);
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
 /* {"op":"receipt","after":SEQ}: the kept ones above SEQ, if it is given, then one for all that has none yet.  Once a second: each is a signature. */
-static void op_receipt(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
+static void op_receipt(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id,
                        kmy_json_token_t after)
 {
     int64_t seq = 0;
@@ -630,43 +585,44 @@ static void op_receipt(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id,
     bool given = after.type != KMY_JSON_ERROR;
     int64_t wait_ns = c->receipt_asked_ns + KMY_NS_PER_S - s->now_ns;
     if (given && (after.type != KMY_JSON_NUMBER || !kmy_json_i64(after, &seq) || seq < 0)) {
-        send_error(s, c, id, KMY_BAD_INPUT,
-                   "\"after\" must be the seq of the last receipt you hold, or 0");
+        kmy_frame_error(s, c, id, KMY_BAD_INPUT,
+                        "\"after\" must be the seq of the last receipt you hold, or 0");
         return;
     }
     if (c->receipt_asked_ns > 0 && wait_ns > 0) {
-        send_error_retry(s, c, id, KMY_FULL, "receipts are given once a second",
-                         wait_ns / KMY_NS_PER_MS + 1);
+        kmy_frame_error_later(s, c, id, KMY_FULL, "receipts are given once a second",
+                              wait_ns / KMY_NS_PER_MS + 1);
         return;
     }
     if (!kmy_receipts_ask(s, c, given ? (uint64_t)seq : UINT64_MAX, &fresh)) {
-        send_error_retry(s, c, id, KMY_UNAVAILABLE, "too much under way; try again", 1000);
+        kmy_frame_error_later(s, c, id, KMY_UNAVAILABLE, "too much under way; try again", 1000);
         return;
     }
     c->receipt_asked_ns = s->now_ns;
-    kmy_buf_t b = begin(s, "receipts", id);
+    kmy_buf_t b = kmy_frame_begin(s, "receipts", id);
     kmy_buf_fmt(&b, ",\"fresh\":%u", fresh);
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
-static void op_ping(kmy_shard_t *s, kmy_conn_t *c, const request_id_t *id)
+static void op_ping(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id)
 {
-    kmy_buf_t b = begin(s, "pong", id);
+    kmy_buf_t b = kmy_frame_begin(s, "pong", id);
     kmy_buf_fmt(&b, ",\"ts\":\"%" PRId64 "\"", s->now_wall_ns);
-    finish(s, c, &b);
+    kmy_frame_send(s, c, &b);
 }
 
 /* The members of a client's message that mean something. */
-enum { OP, TOKEN, ID, FEEDS, OPTIONS, SESSION = OPTIONS + 6, AFTER, MEMBERS_COUNT };
+enum { OP, TOKEN, ID, FEEDS, OPTIONS, SESSION = OPTIONS + 6, AFTER, PAYMENT, MEMBERS_COUNT };
 
 static kmy_err_t read_members(const char *text, size_t len, kmy_json_field_t f[MEMBERS_COUNT],
                               kmy_errctx_t *ctx)
 {
     static const kmy_json_field_t members[MEMBERS_COUNT] = {
-        { .key = "op" },     { .key = "token" },       { .key = "id" },
-        { .key = "feeds" },  { .key = "encoding" },    { .key = "snapshot" },
-        { .key = "max_hz" }, { .key = "slow_reader" }, { .key = "plan" },
-        { .key = "from" },   { .key = "session" },     { .key = "after" },
+        { .key = "op" },      { .key = "token" },       { .key = "id" },
+        { .key = "feeds" },   { .key = "encoding" },    { .key = "snapshot" },
+        { .key = "max_hz" },  { .key = "slow_reader" }, { .key = "plan" },
+        { .key = "from" },    { .key = "session" },     { .key = "after" },
+        { .key = "payment" },
     };
     memcpy(f, members, sizeof members);
     kmy_json_t js;
@@ -678,7 +634,7 @@ static kmy_err_t read_members(const char *text, size_t len, kmy_json_field_t f[M
 }
 
 /* The id's own text: a string with its quotes, or a number. */
-static bool read_id(kmy_json_token_t t, request_id_t *id)
+static bool read_id(kmy_json_token_t t, kmy_request_id_t *id)
 {
     id->len = 0;
     if (t.type == KMY_JSON_ERROR || t.type == KMY_JSON_NULL)
@@ -718,7 +674,7 @@ void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const cha
     }
     kmy_errctx_t ctx = { 0 };
     kmy_err_t err = read_members(text, len, f, &ctx);
-    request_id_t id;
+    kmy_request_id_t id;
     if (err == KMY_OK && !read_id(f[ID].token, &id))
         err = KMY_FAIL(&ctx, KMY_BAD_INPUT,
                        "\"id\" must be a number or a string of at most %d bytes", KMY_ID_BYTES_MAX);
@@ -743,10 +699,9 @@ void kmy_stream_message(kmy_shard_t *s, kmy_conn_t *c, uint8_t opcode, const cha
     else if (kmy_json_is(f[OP].token, "receipt"))
         op_receipt(s, c, &id, f[AFTER].token);
     else if (kmy_json_is(f[OP].token, "pay"))
-        send_error(s, c, &id, KMY_UNSUPPORTED,
-                   "payments on the socket are not taken yet; top up at the operator");
+        kmy_stream_pay(s, c, &id, f[PAYMENT].token);
     else
-        send_error(
+        kmy_frame_error(
             s, c, &id, KMY_BAD_INPUT,
             "\"op\" must be one of auth, subscribe, unsubscribe, balance, receipt, pay, ping");
 }

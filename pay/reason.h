@@ -1,5 +1,6 @@
 /* reason: why a payment is refused, in the words of x402, so that stock clients and facilitators understand them.  Source: the x402
-   specification; where it has no word, the code of the published packages (2.27.0). */
+   specification; where it has no word, the code of the published packages (2.27.0).  payer_mismatch is ours: a stream takes
+   only what its own account pays. */
 #ifndef KMY_PAY_REASON_H
 #define KMY_PAY_REASON_H
 
@@ -35,7 +36,8 @@
     X(SVM_UNKNOWN, "invalid_exact_svm_payload_unknown_optional_instruction")                       \
     X(SVM_MEMO_COUNT, "invalid_exact_svm_payload_memo_count")                                      \
     X(SVM_MEMO, "invalid_exact_svm_payload_memo_mismatch")                                         \
-    X(SVM_SIGNATURE, "invalid_exact_svm_payload_signature_invalid")
+    X(SVM_SIGNATURE, "invalid_exact_svm_payload_signature_invalid")                                \
+    X(PAYER_MISMATCH, "payer_mismatch")
 
 typedef enum {
 #define KMY_PAY_REASON_ENUM(name, code) KMY_PAY_##name,

@@ -5,7 +5,6 @@ The facilitator is a stand-in that does as it is told and notes what it was aske
 usage: see harness.py
 """
 import base64
-import http.server
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from decimal import Decimal
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Daemon, Sim, run, until  # noqa: E402
+from x402_facilitator import Facilitator  # noqa: E402
 from x402_sign import Wallet, payment_v1, payment_v2  # noqa: E402
 
 PAY_TO = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -23,51 +23,9 @@ ONE = "/v1/ingest-data?feed=SOL/USD"
 _shared = {}
 
 
-class _Facilitator(http.server.ThreadingHTTPServer):
-    """mode: ok; refuse; hold (until `go`)."""
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.mode, self.go, self.settled = "ok", threading.Event(), []
-        self.strangers = {"0x" + "22" * 20}  # contract wallets whose signature is not theirs
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        self.url = "http://127.0.0.1:%d/x402" % self.server_address[1]
-
-
-class _Answers(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        payer = asked["paymentPayload"]["payload"]["authorization"]["from"]
-        network = asked["paymentRequirements"]["network"]
-        f = self.server
-        if self.path == "/x402/verify":
-            answer = {"isValid": True, "payer": payer} if payer not in f.strangers else \
-                {"isValid": False, "invalidReason": "invalid_exact_evm_payload_signature", "payer": payer}
-        else:
-            f.settled.append(asked["paymentPayload"]["payload"]["authorization"]["nonce"])
-            mode = f.mode
-            if mode == "hold":
-                f.go.wait(30)
-            answer = {"success": True, "transaction": "0x" + os.urandom(32).hex(), "network": network, "payer": payer}
-            if mode == "refuse":
-                answer = {"success": False, "errorReason": "insufficient_funds", "transaction": "", "network": network, "payer": payer}
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 def _daemon():
     if not _shared:
-        _shared["facilitator"] = _Facilitator()
+        _shared["facilitator"] = Facilitator()
         _shared["sim"] = Sim()
         _shared["daemon"] = Daemon(_shared["sim"], payments__facilitator=_shared["facilitator"].url, payments__timeout="1s",
                                    payments__networks=[{"name": "base", "pay_to": PAY_TO}])

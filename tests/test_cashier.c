@@ -138,6 +138,7 @@ static void a_stream_takes_only_its_own_accounts_payment(void **state)
         s = hear(w, 0);
         assert_slip(s, row[i].own ? KMY_SLIP_DONE : KMY_SLIP_REFUSED);
         assert_int_equal(s->err, row[i].own ? 0 : KMY_FORBIDDEN);
+        assert_string_equal(s->reason, row[i].own ? "" : "payer_mismatch");
     }
     world_end(w);
 }

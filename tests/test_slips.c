@@ -121,9 +121,9 @@ static void the_request_that_asked_is_run_again_with_its_answer(void **state)
     kmy_slip_t *slip = ask(3);
     assert_true(x.conn[3].parked);
     assert_ptr_equal(cashier_takes(), slip);
-    assert_int_equal(kmy_slips_turn(&x.s), 0); /* nothing yet */
+    assert_int_equal(kmy_slips_turn(&x.s, KMY_SLIPS), 0); /* nothing yet */
     cashier_answers(slip);
-    assert_int_equal(kmy_slips_turn(&x.s), 1);
+    assert_int_equal(kmy_slips_turn(&x.s, KMY_SLIPS), 1);
     assert_int_equal(x.resumed, 1);
     assert_ptr_equal(x.seen, slip);
     assert_false(x.conn[3].parked);
@@ -137,13 +137,13 @@ static void a_slip_may_be_sent_again_by_the_request_that_got_it(void **state)
     kmy_slip_t *slip = ask(3);
     cashier_answers(cashier_takes());
     x.send_again = true;
-    kmy_slips_turn(&x.s);
+    kmy_slips_turn(&x.s, KMY_SLIPS);
     assert_true(x.conn[3].parked);
     assert_true(x.s.slips_free != UINT64_MAX); /* nobody else may have it now */
     assert_ptr_equal(cashier_takes(), slip);
     assert_int_equal(slip->kind, KMY_SLIP_ANSWER);
     cashier_answers(slip);
-    kmy_slips_turn(&x.s);
+    kmy_slips_turn(&x.s, KMY_SLIPS);
     assert_int_equal(x.resumed, 2);
     all_are_free();
 }
@@ -157,7 +157,7 @@ static void there_are_so_many_and_then_there_is_none(void **state)
     assert_int_equal(x.metrics.value[KMY_METRIC_slip_refused_total], 1);
     for (uint32_t i = 0; i < KMY_SLIPS; i++)
         cashier_answers(cashier_takes());
-    assert_int_equal(kmy_slips_turn(&x.s), KMY_SLIPS);
+    assert_int_equal(kmy_slips_turn(&x.s, KMY_SLIPS), KMY_SLIPS);
     assert_int_equal(x.resumed, KMY_SLIPS);
     all_are_free();
 }
@@ -198,7 +198,7 @@ static void who_is_gone_is_answered_no_more(void **state)
         x.conn[3].parked = row[i].parked;
         x.conn[3].parked_account = row[i].parked_account;
         cashier_answers(cashier_takes());
-        assert_int_equal(kmy_slips_turn(&x.s), 1);
+        assert_int_equal(kmy_slips_turn(&x.s, KMY_SLIPS), 1);
         if (x.resumed != 0 || x.paid != 0)
             fail_msg("answered, though %s", row[i].what);
         all_are_free();
@@ -216,7 +216,7 @@ static void a_stream_that_pays_is_told_and_not_parked(void **state)
     x.conn[9].state = KMY_CONN_WS;
     kmy_slip_send(&x.s, slip);
     cashier_answers(cashier_takes());
-    kmy_slips_turn(&x.s);
+    kmy_slips_turn(&x.s, KMY_SLIPS);
     assert_int_equal(x.paid, 1);
     assert_int_equal(x.resumed, 0);
     assert_ptr_equal(x.seen, slip);
