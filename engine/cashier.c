@@ -11,6 +11,7 @@
 enum {
     IDLE_MS = 1000,
     WATCH_S = 15,
+    SLIPS_PER_TURN = 64,
     JOBS_RESERVE = 32, /* slips are taken in while so many jobs are left for what is under way */
 };
 
@@ -59,7 +60,7 @@ static void take_in(kmy_cashier_t *c, uint32_t shard, uint64_t idx)
 static uint32_t take_slips(kmy_cashier_t *c)
 {
     uint32_t n = 0;
-    for (bool more = true; more && n < KMY_SLIPS;) {
+    for (bool more = true; more && n < SLIPS_PER_TURN;) {
         more = false;
         for (uint32_t i = 0; i < c->topology->shards_count; i++) {
             uint64_t idx;

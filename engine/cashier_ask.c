@@ -32,7 +32,8 @@ bool kmy_ask_facilitator(kmy_cashier_t *c, kmy_case_t *k, const char *url, bool 
                                         .body = b.data,
                                         .body_bytes = b.len,
                                         .once = once,
-                                        .timeout_ms = KMY_CALL_SETTLE_MS },
+                                        .timeout_ms = k->net->rpc[0] ? KMY_CALL_SETTLE_MS
+                                                                     : KMY_CALL_SETTLE_BLIND_MS },
                          then);
 }
 

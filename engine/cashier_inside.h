@@ -38,9 +38,11 @@ enum {
     KMY_CASES_RESERVE = 64, /* not for payments of an earlier life: somebody waits now */
     KMY_WAITS = KMY_SHARDS_MAX * KMY_SLIPS,
     KMY_CALL_RPC_MS = 10000,
-    KMY_CALL_SETTLE_MS = 90000, /* as the stock server waits */
-    KMY_ROOM_MS = 5,            /* no place for a job or call: tried again so soon */
-    KMY_DISK_MS = 1000,         /* the disk refused: the same */
+    KMY_CALL_SETTLE_MS =
+        30000, /* then the chain is asked: a facilitator that is still at it loses nothing by that */
+    KMY_CALL_SETTLE_BLIND_MS = 90000, /* where only its word counts: as the stock server waits */
+    KMY_ROOM_MS = 5,                  /* no place for a job or call: tried again so soon */
+    KMY_DISK_MS = 1000,               /* the disk refused: the same */
 };
 
 typedef struct kmy_case kmy_case_t;

@@ -34,6 +34,7 @@
 enum {
     SQ_ENTRIES = 4096,
     CQ_ENTRIES = 32768,
+    SLIPS_PER_TURN = 64,         /* each runs a request */
     COMPLETIONS_PER_TURN = 1024, /* 1 to 5 us each: ticks wait for no more than a few ms of input */
     DEFERRED_MAX =
         1
@@ -508,6 +509,7 @@ static void loop(kmy_shard_t *s)
         size_t work = drain_ring(s);
         /* Of the cashier's answers those that are here now: what the keeper told before them (a new balance) is taken in first. */
         size_t slips = kmy_queue_count(s->slip_answers);
+        slips = slips < SLIPS_PER_TURN ? slips : SLIPS_PER_TURN;
         work += drain_tells(s);
         work += kmy_catchup_turn(s);
         work += kmy_slips_turn(s, slips);

@@ -404,10 +404,10 @@ struct kmy_shard {
     uint32_t catchup_tail;
     kmy_queue_t *slip_asks;
     kmy_queue_t *slip_answers;
-    kmy_slip_t *slips;   /* KMY_SLIPS */
-    uint64_t slips_free; /* a bit each */
-    uint64_t slips_sent; /* a bit each: with the cashier */
-    uint32_t past_head;  /* connections that want to ask for history by seq, in order */
+    kmy_slip_t *slips;                   /* KMY_SLIPS */
+    uint64_t slips_free[KMY_SLIPS / 64]; /* a bit each */
+    uint64_t slips_sent[KMY_SLIPS / 64]; /* a bit each: with the cashier */
+    uint32_t past_head; /* connections that want to ask for history by seq, in order */
     uint32_t past_tail;
     uint32_t past_busy;  /* of their asks, how many are under way */
     uint32_t pages_head; /* connections that wait for a page of history, in order */

@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 enum {
-    KMY_SLIPS = 64,                    /* of each shard: payments under way at once */
+    KMY_SLIPS =
+        1024, /* of each shard: payments under way at once; a thousand agents may pay in the same second */
     KMY_SLIP_HEADER_BYTES_MAX = 16384, /* base64 of KMY_PAYMENT_BYTES_MAX and of a sign-in */
     KMY_SLIP_BODY_BYTES_MAX = 65536,   /* an answer that is kept for the same header */
     KMY_SLIP_AMOUNTS_MAX = 4,

@@ -34,6 +34,8 @@ kmy_slip_t *kmy_slip_take(kmy_shard_t *s);
 void kmy_slip_send(kmy_shard_t *s, kmy_slip_t *slip);
 /* The same with conn, gen and ask of c, whose request is then parked. */
 void kmy_slip_send_and_park(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip);
+/* How many are free: for what may wait until payments have theirs. */
+uint32_t kmy_slips_left(const kmy_shard_t *s);
 /* Not sent after all. */
 void kmy_slip_drop(kmy_shard_t *s, kmy_slip_t *slip);
 /* Each turn: what came back, at most `count`, goes to who waits for it.  Returns how many came. */

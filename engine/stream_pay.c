@@ -236,7 +236,7 @@ void kmy_stream_pay_scan(kmy_shard_t *s, kmy_conn_t *c)
 {
     if (!c->pay || c->pay->ask != 0 || s->now_ns < c->pay->look_ns || s->stopping)
         return;
-    kmy_slip_t *slip = __builtin_popcountll(s->slips_free) >= LOOK_SLIPS ? kmy_slip_take(s) : NULL;
+    kmy_slip_t *slip = kmy_slips_left(s) >= LOOK_SLIPS ? kmy_slip_take(s) : NULL;
     if (!slip) {
         look_later(s, c->pay);
         return;
