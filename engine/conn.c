@@ -10,6 +10,7 @@
 #include "engine/input.h"
 #include "engine/past.h"
 #include "engine/receipts.h"
+#include "engine/routes.h"
 #include "engine/session.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
@@ -678,7 +679,9 @@ static void scan_stream(kmy_shard_t *s, kmy_conn_t *c)
     kmy_session_scan(s, c);
     kmy_receipts_scan(s, c);
     kmy_stream_pay_scan(s, c);
-    if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
+    if (c->auth_waits && s->now_ns > c->deadline_ns)
+        kmy_stream_close(s, c, KMY_UNAVAILABLE, "the ledger does not answer; try again later");
+    else if (!c->authenticated && !c->echo && s->now_ns > c->deadline_ns)
         kmy_stream_close(
             s, c, KMY_TIMEOUT,
             "no token within the time limit; send {\"op\":\"auth\",\"token\":\"...\"}");
@@ -720,6 +723,9 @@ static void scan_one(kmy_shard_t *s, kmy_conn_t *c)
             kmy_conn_kill(s, c);
     } else if (c->state == KMY_CONN_WS || c->state == KMY_CONN_SSE) {
         scan_stream(s, c);
+    } else if (c->parked && c->parked_account != KMY_NONE && s->now_ns > c->deadline_ns) {
+        kmy_account_unwait(s, c); /* the ledger answers in milliseconds, unless its disk is sick */
+        kmy_route_ledger_timeout(s, c);
     } else if (!c->parked && !owes(c) &&
                (c->in ? is_late(s, c, c->in->len) : s->now_ns > c->deadline_ns)) {
         KMY_COUNT(s->metrics, request_timeout_total, c->in != NULL);

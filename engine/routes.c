@@ -319,6 +319,13 @@ void kmy_route_refuse(kmy_shard_t *s, kmy_conn_t *c, kmy_err_t err, const kmy_er
     kmy_reply_problem(s, c, NULL, err, ctx->detail[0] ? ctx->detail : kmy_err_text(err));
 }
 
+void kmy_route_ledger_timeout(kmy_shard_t *s, kmy_conn_t *c)
+{
+    kmy_reply_problem_with(s, c, NULL, KMY_UNAVAILABLE,
+                           "the ledger does not answer; nothing was charged, try again later",
+                           "Retry-After: 5\r\n", NULL);
+}
+
 void kmy_route_date(kmy_shard_t *s)
 {
     time_t now = (time_t)(s->now_wall_ns / KMY_NS_PER_S);

@@ -2,7 +2,8 @@
 """kill -9 under load, at random instants and in the middle of recoveries: nothing acknowledged is lost, nothing is credited twice, nobody is charged
 for more than was sent, and the house loses at most one lease for each account and shard.  See harness.py.
 
-KMY_CRASH_KILLS: how many (15).  KMY_CRASH_SEED: another run.  KMY_CRASH_REPORT: lease.report_every (50ms).  KMY_CRASH_LIFE_MS: the longest life (400).
+KMY_CRASH_KILLS: how many (15).  KMY_CRASH_SEED: another run.  KMY_CRASH_REPORT: lease.report_every (50ms).  KMY_CRASH_LEASE_MAX: lease.max
+(0.001).  KMY_CRASH_LIFE_MS: the longest life (400).
 """
 import os
 import random
@@ -24,7 +25,7 @@ REPORT = os.environ.get("KMY_CRASH_REPORT", "50ms")
 LIFE_MS = int(os.environ.get("KMY_CRASH_LIFE_MS", "400"))
 ACCOUNTS = [f"local:k{i}" for i in range(4)]
 STREAMS, SHARDS, WALLETS = 6, 2, 6
-LEASE_MAX = Decimal("0.001")
+LEASE_MAX = Decimal(os.environ.get("KMY_CRASH_LEASE_MAX", "0.001"))
 GRANT = Decimal("0.25")
 NANO = 10**9
 

@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from decimal import Decimal
 
 SHIM = sys.argv.pop(4)
 
-from harness import FEEDS, KAMIYOD, TICK_USD, Daemon, Sim, run, until  # noqa: E402  (it reads the arguments that are left)
+import e2e_paid as paid  # noqa: E402  (its stand-in of a facilitator)
+from harness import FEEDS, KAMIYOD, QUERY_USD, TICK_USD, Daemon, Sim, run, until  # noqa: E402  (they read the arguments that are left)
+from x402_sign import Wallet  # noqa: E402
 
 BTC = FEEDS[0]
 LEASE = Decimal("0.0005")  # 500 ticks
@@ -115,6 +118,62 @@ def a_sync_that_fails_is_no_commit():
 
 def a_ledger_that_lmdb_gave_up_is_opened_anew_by_the_daemon():
     _sick_and_well_again("meta", errno.EIO, "Input/output error")
+
+
+def who_waits_for_a_sick_ledger_is_told_so_in_time():
+    with _Disk() as disk, Sim(100) as sim:
+        d = disk.daemon(sim, limits__head_timeout="300ms", limits__auth_timeout="300ms")
+        asked = _grant(d, "asks").json["token"]
+        fresh = _grant(d, "fresh", "local:b").json["token"]
+        ask = "/v1/ingest-data?feed=BTCUSDT"
+        assert d.ask("GET", ask, token=asked).status == 200
+        disk.fail("write", errno.ENOSPC)
+        charged = 1
+        while (a := d.ask("GET", ask, token=asked)).status == 200:  # what was lent
+            charged += 1
+        assert a.status == 503 and a.headers["retry-after"] == "5" and "nothing was charged" in a.json["detail"], (a.status, a.body)
+        assert charged <= 2 * LEASE / QUERY_USD
+        w = d.ws(fresh, hello=False)
+        a = d.ask("GET", "/v1/account", token=fresh)  # an account that no shard has: it would be opened by the ledger
+        assert a.status == 503, (a.status, a.body)
+        assert w.closed() == 1013
+        disk.heal()
+        assert d.ask("GET", "/v1/account", token=fresh).status == 200
+        assert d.ask("GET", ask, token=asked).status == 200
+        d.settled("local:a", (charged + 1) * QUERY_USD)
+        d.stop()
+        d.audit()
+
+
+def a_payment_is_refused_before_anything_is_taken_or_credited_once_when_the_disk_is_well():
+    with _Disk() as disk:
+        f = paid._Facilitator()
+        d = disk.daemon(payments__facilitator=f.url, payments__networks=[{"name": "base", "pay_to": paid.PAY_TO}], payments__timeout="1s")
+        early, late = Wallet("early"), Wallet("late")
+        headers = paid._pay(d, "POST", "/v1/deposit", None, early, 2)
+        disk.fail("write", errno.ENOSPC)
+        a = d.ask("POST", "/v1/deposit", headers=headers)
+        assert a.status == 503 and "nothing was taken" in a.json["detail"] and f.settled == [], (a.status, a.body)
+        disk.heal()
+        a = d.ask("POST", "/v1/deposit", headers=headers)
+        assert a.status == 200 and a.json["balance"] == "0.100000000" and len(f.settled) == 1, (a.status, a.body)
+
+        f.mode = "hold"  # the money moves, and only then the disk fails
+        headers = paid._pay(d, "POST", "/v1/deposit", None, late, 2)
+        answers = []
+        payer = threading.Thread(target=lambda: answers.append(d.ask("POST", "/v1/deposit", headers=headers)))
+        payer.start()
+        until(lambda: len(f.settled) == 2)
+        disk.fail("sync", errno.EIO)
+        f.go.set()
+        until(lambda: _said(d, "the ledger could not be written"))
+        disk.heal()
+        payer.join()
+        assert answers[0].status in (200, 202), answers[0].body
+        until(lambda: d.operator("GET", "/v1/admin/accounts?account=" + paid._account(late)).status == 200)
+        assert d.account(paid._account(late))["credited"] == Decimal("0.1")
+        d.stop()
+        assert Decimal(d.audit()["credited"]) == Decimal("0.2")
 
 
 def a_batch_that_the_disk_refused_and_kept_ends_the_daemon_and_the_next_start_is_right():
