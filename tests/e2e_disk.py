@@ -15,11 +15,12 @@ from decimal import Decimal
 
 SHIM = sys.argv.pop(4)
 
-import e2e_paid as paid  # noqa: E402  (its stand-in of a facilitator)
 from harness import FEEDS, KAMIYOD, QUERY_USD, TICK_USD, Daemon, Sim, run, until  # noqa: E402  (they read the arguments that are left)
-from x402_sign import Wallet  # noqa: E402
+from x402_facilitator import Facilitator  # noqa: E402
+from x402_sign import Wallet, payment_v1  # noqa: E402
 
 BTC = FEEDS[0]
+PAY_TO, BASE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", 8453
 LEASE = Decimal("0.0005")  # 500 ticks
 
 
@@ -145,12 +146,23 @@ def who_waits_for_a_sick_ledger_is_told_so_in_time():
         d.audit()
 
 
+def _deposit(d, wallet):
+    """The header that pays what the route asks."""
+    a = d.ask("POST", "/v1/deposit")
+    assert a.status == 402, (a.status, a.body)
+    return payment_v1(wallet, a.json["accepts"][0], BASE)
+
+
+def _account(wallet):
+    return f"eip155:{BASE}:{wallet.address}"
+
+
 def a_payment_is_refused_before_anything_is_taken_or_credited_once_when_the_disk_is_well():
     with _Disk() as disk:
-        f = paid._Facilitator()
-        d = disk.daemon(payments__facilitator=f.url, payments__networks=[{"name": "base", "pay_to": paid.PAY_TO}], payments__timeout="1s")
+        f = Facilitator()
+        d = disk.daemon(payments__facilitator=f.url, payments__networks=[{"name": "base", "pay_to": PAY_TO}], payments__timeout="1s")
         early, late = Wallet("early"), Wallet("late")
-        headers = paid._pay(d, "POST", "/v1/deposit", None, early, 2)
+        headers = _deposit(d, early)
         disk.fail("write", errno.ENOSPC)
         a = d.ask("POST", "/v1/deposit", headers=headers)
         assert a.status == 503 and "nothing was taken" in a.json["detail"] and f.settled == [], (a.status, a.body)
@@ -159,7 +171,7 @@ def a_payment_is_refused_before_anything_is_taken_or_credited_once_when_the_disk
         assert a.status == 200 and a.json["balance"] == "0.100000000" and len(f.settled) == 1, (a.status, a.body)
 
         f.mode = "hold"  # the money moves, and only then the disk fails
-        headers = paid._pay(d, "POST", "/v1/deposit", None, late, 2)
+        headers = _deposit(d, late)
         answers = []
         payer = threading.Thread(target=lambda: answers.append(d.ask("POST", "/v1/deposit", headers=headers)))
         payer.start()
@@ -170,8 +182,8 @@ def a_payment_is_refused_before_anything_is_taken_or_credited_once_when_the_disk
         disk.heal()
         payer.join()
         assert answers[0].status in (200, 202), answers[0].body
-        until(lambda: d.operator("GET", "/v1/admin/accounts?account=" + paid._account(late)).status == 200)
-        assert d.account(paid._account(late))["credited"] == Decimal("0.1")
+        until(lambda: d.operator("GET", "/v1/admin/accounts?account=" + _account(late)).status == 200)
+        assert d.account(_account(late))["credited"] == Decimal("0.1")
         d.stop()
         assert Decimal(d.audit()["credited"]) == Decimal("0.2")
 
