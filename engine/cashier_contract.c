@@ -19,7 +19,7 @@ static void refuse(kmy_cashier_t *c, kmy_case_t *k, const char *detail)
 /* Good.  It may have been presented twice at once: the first one goes on, with all who wait. */
 static void good(kmy_cashier_t *c, kmy_case_t *k)
 {
-    kmy_case_t *other = kmy_case_of(c, k->row.id);
+    kmy_case_t *other = k->known_only ? NULL : kmy_case_of(c, k->row.id);
     if (!other) {
         kmy_pay_begin(c, k);
         return;

@@ -122,6 +122,35 @@ static void kept(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
     kmy_case_free(c, k);
 }
 
+static void fill_nothing(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
+{
+    (void)c;
+    (void)k;
+    s->result = KMY_SLIP_NOT_FOUND;
+}
+
+static void looked_up(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
+{
+    const kmy_payment_row_t *r = &job->row_out;
+    if (job->err == KMY_OK && r->state == KMY_PAYMENT_SETTLED && r->query && r->answered) {
+        k->row = *r;
+        k->row.json = NULL;
+        k->row.json_bytes = 0;
+        k->account = job->account;
+        kept(c, k, job);
+        return;
+    }
+    kmy_cashier_answer_case(c, k, fill_nothing);
+    kmy_case_free(c, k);
+}
+
+void kmy_end_known(kmy_cashier_t *c, kmy_case_t *k)
+{
+    kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_GET, false);
+    if (job)
+        kmy_case_send(c, k, job, looked_up);
+}
+
 static void ask_kept(kmy_cashier_t *c, kmy_case_t *k)
 {
     kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_GET, false);

@@ -69,7 +69,8 @@ struct kmy_case {
     bool waiting;   /* for settle's timer, and nothing else */
     bool
         late; /* presented when it could not be settled any more: only what the ledger has counts */
-    int64_t due_ns; /* monotonic; INT64_MAX: waits for an answer, or for nothing */
+    bool known_only; /* of the slip: looked up and never entered, so nobody joins it */
+    int64_t due_ns;  /* monotonic; INT64_MAX: waits for an answer, or for nothing */
     kmy_case_step_t *step;
     kmy_case_job_t *then_job;
     kmy_case_call_t *then_call;
@@ -225,6 +226,8 @@ void kmy_end_refuse(kmy_cashier_t *c, kmy_case_t *k, kmy_err_t err, const char *
                     const char *detail);
 void kmy_end_failed(kmy_cashier_t *c, kmy_case_t *k);
 void kmy_end_settled(kmy_cashier_t *c, kmy_case_t *k);
+/* Step, known_only: the answer that is kept for it, or that there is none. */
+void kmy_end_known(kmy_cashier_t *c, kmy_case_t *k);
 /* Watches it, or frees it where there is nothing to watch. */
 void kmy_watch_begin(kmy_cashier_t *c, kmy_case_t *k);
 /* Returns when it wants to be called again. */

@@ -178,6 +178,7 @@ static kmy_case_t *make_case(kmy_cashier_t *c, const presented_t *p)
     k->net = kmy_cashier_network(c, p->verdict.entry->chain);
     k->entry = *p->verdict.entry;
     k->late = p->late;
+    k->known_only = p->slip->known_only != 0;
     memcpy(k->resource_url, p->slip->resource_url, sizeof k->resource_url);
     if (keep_json(p, k))
         return k;
@@ -214,7 +215,7 @@ void kmy_cashier_presented(kmy_cashier_t *c, uint32_t shard, uint32_t slip)
     bool contract = p.verdict.result != KMY_PAY_VALID;
     char id[KMY_PAYMENT_ID_BYTES];
     kmy_payment_id(p.verdict.entry, p.verdict.payer, p.verdict.nonce, id);
-    kmy_case_t *k = contract ? NULL : kmy_case_of(c, id);
+    kmy_case_t *k = contract || p.slip->known_only ? NULL : kmy_case_of(c, id);
     if (k) { /* the same payment once more: one settlement, and the same answer */
         kmy_cashier_attach(c, k, shard, slip);
         kmy_pay_again(c, k);

@@ -42,6 +42,19 @@ static void demand_again(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t
         kmy_demand_pay(s, c, req, demand, KMY_UNPAID, reason, detail, 0, "");
 }
 
+/* The payment's slip on its way. */
+static void send_payment(kmy_shard_t *s, kmy_conn_t *c, const kmy_demand_t *demand,
+                         kmy_slip_t *slip, uint32_t version, kmy_view_t header)
+{
+    slip->version = version;
+    slip->header_bytes = (uint32_t)header.len;
+    memcpy(slip->header, header.ptr, header.len);
+    slip->amounts_count = demand->amounts_count;
+    memcpy(slip->amounts_nusd, demand->amounts_nusd, sizeof slip->amounts_nusd);
+    kmy_offers_url(s->o.offers, demand->path, slip->resource_url);
+    kmy_slip_send_and_park(s, c, slip);
+}
+
 bool kmy_paid_begin(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                     const kmy_demand_t *demand, kmy_slip_kind_t kind)
 {
@@ -67,13 +80,7 @@ bool kmy_paid_begin(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
     kmy_slip_t *slip = kmy_throttle_address(s, c, req) ? kmy_paid_take_slip(s, c, req, kind) : NULL;
     if (!slip)
         return true;
-    slip->version = version;
-    slip->header_bytes = (uint32_t)header.len;
-    memcpy(slip->header, header.ptr, header.len);
-    slip->amounts_count = demand->amounts_count;
-    memcpy(slip->amounts_nusd, demand->amounts_nusd, sizeof slip->amounts_nusd);
-    kmy_offers_url(s->o.offers, demand->path, slip->resource_url);
-    kmy_slip_send_and_park(s, c, slip);
+    send_payment(s, c, demand, slip, version, header);
     return false;
 }
 
@@ -222,5 +229,42 @@ bool kmy_paid_answer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
         reply_kept(s, c, req, slip);
     else
         kmy_paid_undone(s, c, req, demand, slip, NULL);
+    return true;
+}
+
+/* --- one that was answered before -------------------------------------------------------- */
+
+static bool ask_known(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                      const kmy_demand_t *demand, bool *none)
+{
+    uint32_t version;
+    kmy_view_t header;
+    kmy_errctx_t ctx = { 0 };
+    *none = kmy_pay_header(req, &version, &header, &ctx) != KMY_OK || version == 0 ||
+            !s->o.offers->open || demand->amounts_count == 0;
+    if (*none || !kmy_throttle_address(s, c, req))
+        return true;
+    kmy_slip_t *slip = kmy_paid_take_slip(s, c, req, KMY_SLIP_QUERY);
+    if (!slip)
+        return true;
+    slip->known_only = 1;
+    send_payment(s, c, demand, slip, version, header);
+    return false;
+}
+
+bool kmy_paid_recall(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                     const kmy_demand_t *demand, bool *none)
+{
+    const kmy_slip_t *slip = kmy_paid_slip(s, c);
+    *none = false;
+    if (!slip)
+        return ask_known(s, c, req, demand, none);
+    KMY_ASSERT(kmy_paid_recalled(slip));
+    if (slip->result == KMY_SLIP_AGAIN)
+        reply_kept(s, c, req, slip);
+    else if (slip->result == KMY_SLIP_REFUSED && slip->err == KMY_CONFLICT)
+        kmy_paid_undone(s, c, req, demand, slip, NULL);
+    else /* also one that is no payment: an offer of what cannot be sold would be a lie */
+        *none = true;
     return true;
 }

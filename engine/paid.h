@@ -39,5 +39,14 @@ typedef bool kmy_paid_compose_t(kmy_shard_t *s, void *arg, int64_t left_nusd, km
                                 char *why);
 bool kmy_paid_answer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                      const kmy_demand_t *demand, kmy_paid_compose_t *compose, void *arg);
+/* The same where nothing can be sold now: its payment may have bought an answer before, which is kept.  Returns as routes do; *none: nothing was answered, since it
+   bought none: the caller refuses (the request was counted if kmy_paid_slip) or, if it can sell again, begins. */
+bool kmy_paid_recall(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                     const kmy_demand_t *demand, bool *none);
+/* Is the slip that came back one of kmy_paid_recall? */
+static inline bool kmy_paid_recalled(const kmy_slip_t *slip)
+{
+    return slip && slip->kind == KMY_SLIP_QUERY && slip->known_only;
+}
 
 #endif

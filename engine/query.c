@@ -84,7 +84,7 @@ static bool compose_one(kmy_shard_t *s, void *arg, int64_t left_nusd, kmy_buf_t 
 static bool refuse_ask(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                        const kmy_query_ask_t *a)
 {
-    if (!kmy_throttle_stranger(s, c, req))
+    if (!kmy_paid_slip(s, c) && !kmy_throttle_stranger(s, c, req)) /* else it was counted */
         return true;
     char text[KMY_FEED_NAME_BYTES_MAX * 6 + 32];
     kmy_buf_t more = kmy_buf(text, sizeof text);
@@ -99,6 +99,20 @@ static bool refuse_ask(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     return true;
 }
 
+/* Paid for what cannot be sold now: an answer that was kept is its payer's all the same.  stale NULL: it can be sold again by now. */
+static bool recall(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                   const kmy_demand_t *demand, const kmy_query_ask_t *stale)
+{
+    bool none;
+    bool answered = kmy_paid_recall(s, c, req, demand, &none);
+    if (!none)
+        return answered;
+    if (stale)
+        return refuse_ask(s, c, req, stale);
+    kmy_throttle_undo(s, c, req);
+    return kmy_paid_begin(s, c, req, demand, KMY_SLIP_QUERY);
+}
+
 static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                        kmy_query_ask_t *a)
 {
@@ -108,11 +122,15 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
         kmy_demand_price(path_one, "the newest tick of one feed", a->feed->query_nusd);
     demand.scoped = true;
     bool pays = kmy_paid_wanted(req) && demand.price_nusd > 0;
-    if (pays && kmy_paid_slip(s, c)) /* it may have gone stale meanwhile: compose_one says so */
+    const kmy_slip_t *slip = kmy_paid_slip(s, c);
+    if (pays && slip &&
+        !kmy_paid_recalled(slip)) /* it may have gone stale meanwhile: compose_one says so */
         return kmy_paid_answer(s, c, req, &demand, compose_one, a);
     if (pays || kmy_http_header(
                     req, "authorization")) /* who does not pay learns the price, not our state */
         kmy_query_check(s, a);
+    if (pays && (slip || a->err != KMY_OK))
+        return recall(s, c, req, &demand, a->err != KMY_OK ? a : NULL);
     if (a->err != KMY_OK)
         return refuse_ask(s, c, req, a);
     if (pays)
@@ -231,9 +249,13 @@ static bool pay_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
                       const kmy_demand_t *demand)
 {
     kmy_query_ask_t stale;
-    if (!kmy_paid_slip(s, c) && !all_fresh(s, t, &stale))
-        return refuse_ask(s, c, req, &stale);
-    return kmy_paid_answer(s, c, req, demand, compose_batch, t);
+    const kmy_slip_t *slip = kmy_paid_slip(s, c);
+    if (slip && !kmy_paid_recalled(slip))
+        return kmy_paid_answer(s, c, req, demand, compose_batch, t);
+    bool fresh = all_fresh(s, t, &stale);
+    if (fresh && !slip)
+        return kmy_paid_answer(s, c, req, demand, compose_batch, t);
+    return recall(s, c, req, demand, fresh ? NULL : &stale);
 }
 
 /* Refused whole: what an item costs depends on how many there are. */

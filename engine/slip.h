@@ -37,7 +37,7 @@ typedef enum {
     KMY_SLIP_AGAIN,     /* a QUERY that was answered before: body has the same bytes */
     KMY_SLIP_PENDING,   /* payment_id, state: not known yet; ask again */
     KMY_SLIP_REFUSED,   /* err, reason, detail: nothing was taken */
-    KMY_SLIP_NOT_FOUND, /* STATE of an id we do not know; SIGNIN of an address that never paid: account is the address, proven */
+    KMY_SLIP_NOT_FOUND, /* STATE of an id we do not know; QUERY, known_only: nothing was answered for it; SIGNIN of an address that never paid: account is the address, proven */
 } kmy_slip_result_t;
 
 typedef struct kmy_slip {
@@ -51,6 +51,9 @@ typedef struct kmy_slip {
     uint32_t header_bytes;
     uint32_t amounts_count;
     uint32_t body_bytes; /* ANSWER; and of what comes back */
+    uint32_t
+        known_only; /* QUERY, for what cannot be sold now: the answer that is kept for it (AGAIN), or that none is any more
+                       (REFUSED, KMY_CONFLICT); NOT_FOUND: it bought none, and nothing was taken */
     int64_t amounts_nusd
         [KMY_SLIP_AMOUNTS_MAX]; /* what this route offers; each is rounded up to base units */
     int64_t deadline_ns;        /* monotonic: PENDING at the latest then */

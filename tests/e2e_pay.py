@@ -200,6 +200,30 @@ def a_query_is_paid_directly_and_the_same_header_gets_the_same_bytes():
         assert rig.received(w) == [100] and _credited(d, w) == QUERY_USD
 
 
+def an_answer_that_was_paid_for_is_repeated_while_its_feed_is_stale_and_nobody_pays_then():
+    rig, buyer, late = _rig(), _new_wallet(), _new_wallet()
+    batch = "/v1/ingest-data/batch", {"queries": [{"feed_type": BTC}, {"feed_type": SOL}]}
+    with Sim(50) as own, Daemon(own, **{"payments__" + k: v for k, v in _payments(rig).items()}) as d:
+        got = rig.ask("v1", buyer, "GET", _url(d, QUERY))
+        many = rig.ask("v1", buyer, "POST", _url(d, batch[0]), batch[1])
+        assert (got.status, many.status) == (200, 200), (got.body, many.body)
+        new = _made(d, late, QUERY, "GET")
+        newer = rig.chain("pay", key=rig.key(late), entry=d.ask("POST", *batch).json["accepts"][0])
+        own.end()
+        stale = QUERY + "&max_age_ms=1"
+        strict = {"queries": [{**q, "data_params": {"max_age_ms": 1}} for q in batch[1]["queries"]]}
+        until(lambda: d.ask("GET", stale, headers={"authorization": "Bearer x"}).status == 503, text="it is stale")
+        for made, method, path, body in ((new, "GET", stale, None), (newer, "POST", batch[0], strict)):
+            a = _send(d, made, method, path, body)
+            assert a.status == 503 and a.json["code"] == "stale" and a.headers["retry-after"] == "1", (a.status, a.body)
+        again = d.ask("GET", stale, headers=got.payment)
+        assert again.status == 200 and again.body == got.body, again.body
+        again = d.ask("POST", batch[0], strict, headers=many.payment)
+        assert again.status == 200 and again.body == many.body, again.body
+        assert rig.received(late) == [] and len(rig.received(buyer)) == 2
+        assert _credited(d, late) == 0
+
+
 def what_cannot_be_answered_is_not_taken():
     d, rig, w = _daemon(), _rig(), _new_wallet()
     made = _made(d, w, QUERY, "GET")

@@ -62,6 +62,88 @@ static void what_cannot_be_answered_stays_on_the_account(void **state)
     world_end(w);
 }
 
+static kmy_slip_t *recall(world_t *w, const payment_t *p)
+{
+    kmy_slip_t *s = take_slip(w, 0, KMY_SLIP_QUERY);
+    s->known_only = 1;
+    put_header(s, p->header);
+    say(w, 0, s);
+    return hear(w, 0);
+}
+
+static void finish(world_t *w, const char *id, const char *body)
+{
+    kmy_slip_t *s = take_slip(w, 0, body ? KMY_SLIP_ANSWER : KMY_SLIP_RELEASE);
+    memcpy(s->payment_id, id, sizeof s->payment_id);
+    s->body_bytes = body ? (uint32_t)strlen(body) : 0;
+    memcpy(s->body, body ? body : "", s->body_bytes);
+    say(w, 0, s);
+    assert_slip(hear(w, 0), KMY_SLIP_DONE);
+}
+
+static void
+what_cannot_be_sold_now_is_answered_to_whom_it_was_sold_and_taken_from_nobody(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1), q = pay(w, &payer, 2);
+    char id[KMY_PAYMENT_ID_BYTES];
+    assert_slip(recall(w, &p), KMY_SLIP_NOT_FOUND); /* new: not even reserved */
+    assert_int_equal(rig_audit(&w->rig).payments_count, 0);
+    assert_int_equal(w->chain.settles, 0);
+    const kmy_slip_t *s = present(w, KMY_SLIP_QUERY, &p);
+    assert_slip(s, KMY_SLIP_DONE);
+    memcpy(id, s->payment_id, sizeof id);
+    assert_slip(recall(w, &p), KMY_SLIP_NOT_FOUND); /* paid, and not answered: it can still be */
+    finish(w, id, "{\"price\":\"1\"}");
+    for (int i = 0; i < 3; i++) {
+        s = recall(w, &p);
+        assert_slip(s, KMY_SLIP_AGAIN);
+        assert_int_equal(s->body_bytes, 13);
+        assert_memory_equal(s->body, "{\"price\":\"1\"}", 13);
+        assert_string_equal(s->payment_id, id);
+        if (i == 1)
+            world_restart(w);
+    }
+    s = present(w, KMY_SLIP_QUERY, &q); /* one that was given up says so */
+    assert_slip(s, KMY_SLIP_DONE);
+    memcpy(id, s->payment_id, sizeof id);
+    finish(w, id, NULL);
+    s = recall(w, &q);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_CONFLICT);
+    payment_t forged = pay_with(&payer, &w->entry, 1, 1, time(NULL) + 3600, NULL);
+    forged.header[200] ^= 1;
+    assert_slip(recall(w, &forged), KMY_SLIP_REFUSED);
+    assert_int_equal(w->chain.settles, 2);
+    assert_int_equal(credited_in_all(w), 2 * DOLLAR);
+    world_end(w);
+}
+
+static void a_contract_wallet_is_asked_before_its_answer_is_repeated(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t owner = wallet_of(1), wallet = wallet_of(2);
+    memcpy(w->chain.contract, wallet.hex, sizeof wallet.hex);
+    w->chain.signature_ok = true;
+    uint8_t secret[32];
+    memcpy(secret, wallet.secret, sizeof secret);
+    memcpy(wallet.secret, owner.secret,
+           sizeof secret); /* signed by another key than the address's */
+    payment_t p = pay(w, &wallet, 1);
+    kmy_slip_t *s = present(w, KMY_SLIP_QUERY, &p);
+    assert_slip(s, KMY_SLIP_DONE);
+    char id[KMY_PAYMENT_ID_BYTES];
+    memcpy(id, s->payment_id, sizeof id);
+    finish(w, id, "{}");
+    assert_slip(recall(w, &p), KMY_SLIP_AGAIN);
+    CHAIN_LOCKED(&w->chain, w->chain.signature_ok = false);
+    assert_slip(recall(w, &p), KMY_SLIP_REFUSED);
+    world_end(w);
+}
+
 static void a_deposit_pays_no_query(void **state)
 {
     (void)state;
@@ -155,6 +237,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_query_is_answered_once_and_repeated_for_nothing),
         cmocka_unit_test(what_cannot_be_answered_stays_on_the_account),
+        cmocka_unit_test(
+            what_cannot_be_sold_now_is_answered_to_whom_it_was_sold_and_taken_from_nobody),
+        cmocka_unit_test(a_contract_wallet_is_asked_before_its_answer_is_repeated),
         cmocka_unit_test(a_deposit_pays_no_query),
         cmocka_unit_test(a_payment_nobody_knows_is_not_found),
         cmocka_unit_test(who_paid_signs_in_to_his_account_and_each_nonce_works_once),
