@@ -126,6 +126,12 @@ void kmy_cashier_answer_case(kmy_cashier_t *c, kmy_case_t *k, kmy_case_fill_t *f
     }
 }
 
+/* We were the first to submit it, as far as a chain could be asked.  Until then somebody else may have: its use may be seen and not deep enough yet, or no node answers. */
+static bool is_first(const kmy_case_t *k)
+{
+    return k->settling && k->settle.submits > 0;
+}
+
 /* Not known yet: the payment goes on, the request does not. */
 static void answer_late(kmy_cashier_t *c, kmy_wait_t w)
 {
@@ -143,6 +149,7 @@ static void answer_late(kmy_cashier_t *c, kmy_wait_t w)
     snprintf(s->tx, sizeof s->tx, "%s", k->row.tx);
     snprintf(s->account, sizeof s->account, "%s", k->payer_account);
     s->paid_version = k->row.version;
+    s->exposed |= !is_first(k);
     kmy_cashier_answer(c, w.shard, w.slip, KMY_SLIP_PENDING);
 }
 

@@ -27,7 +27,7 @@ typedef enum {
     KMY_SLIP_QUERY,       /* header pays amounts_nusd[0] for the request that is parked */
     KMY_SLIP_ANSWER, /* that request's answer, to be kept: payment_id, body; comes back with what was kept first */
     KMY_SLIP_RELEASE,  /* there will be none: the price stays on the account; payment_id */
-    KMY_SLIP_TRANSFER, /* tx, network: a transfer the payer made alone; account: whose it must be */
+    KMY_SLIP_TRANSFER, /* tx, network: a transfer the payer made alone; account: whose it must be; body: the shard's own, the token that was shown */
     KMY_SLIP_SIGNIN,   /* header is SIGN-IN-WITH-X: the answer is an account for a token */
     KMY_SLIP_STATE,    /* payment_id: how does it stand? */
 } kmy_slip_kind_t;
@@ -69,8 +69,8 @@ typedef struct kmy_slip {
     int32_t err;           /* kmy_err_t of a REFUSED: status and code of the problem */
     uint32_t paid_version; /* x402 version the payment was written in: 1 or 2 */
     uint32_t
-        exposed; /* DEPOSIT: the authorization was submitted, or its nonce used, before this header came: a chain shows
-                    everybody what it takes to write that header, so who brings it now need not be who signed it, and gets no token */
+        exposed; /* DEPOSIT: the authorization was submitted, or its nonce used, before this header came, or that is not known yet: a chain
+                    shows everybody what it takes to write that header, so who brings it now need not be who signed it, and gets no token */
     char state[12]; /* reserved, verified, submitted, settled, unknown, failed */
     char reason
         [96]; /* x402's word for a refusal ("invalid_exact_evm_payload_signature"); "" if none */
