@@ -180,7 +180,9 @@ static void reply_kept(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     char line[KMY_RECEIPT_LINE_BYTES_MAX];
     kmy_buf_t b = kmy_buf((char *)slip->body, sizeof slip->body);
     b.len = slip->body_bytes;
-    kmy_throttle_undo(s, c, req);
+    if (slip->result !=
+        KMY_SLIP_AGAIN) /* that is bought once, and costs us a signature's check each time */
+        kmy_throttle_undo(s, c, req);
     kmy_paid_receipt(s, slip, line, sizeof line);
     kmy_reply(s, c, req, 200, "application/json", line, &b);
 }

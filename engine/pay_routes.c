@@ -1,6 +1,7 @@
 /* dollar 1/7 and 7/7   in: engine/routes   out: engine/paid, engine/slips */
 #include "engine/pay_routes.h"
 
+#include "base/clock.h"
 #include "base/money.h"
 #include "engine/mint.h"
 #include "engine/offers.h"
@@ -12,6 +13,7 @@
 #include "engine/throttle.h"
 #include "pay/challenge.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +44,24 @@ static void put_text(kmy_buf_t *b, const char *key, const char *text)
 
 /* --- deposit ------------------------------------------------------------------------------- */
 
+/* The account, and a token of it: a new one, or, for who showed one, that one (slip.h: TRANSFER).  Or where to get one. */
+static kmy_err_t put_whose(kmy_shard_t *s, const kmy_slip_t *slip, bool token, kmy_buf_t *b,
+                           kmy_errctx_t *ctx)
+{
+    char url[KMY_RESOURCE_URL_BYTES_MAX];
+    if (token && slip->kind == KMY_SLIP_TRANSFER && slip->body_bytes > 0) {
+        kmy_buf_bytes(b, slip->body, slip->body_bytes);
+        return KMY_OK;
+    }
+    if (token)
+        return kmy_mint_put(s, slip->account, 0, b, ctx);
+    kmy_offers_url(s->o.offers, path_tokens, url);
+    kmy_buf_str(b, "\"account\":");
+    kmy_buf_json_str(b, slip->account, strlen(slip->account));
+    put_text(b, "sign_in", url);
+    return KMY_OK;
+}
+
 /* What was credited, and a token: for who brought the payment before anybody else could (slip.h: exposed), or proved in another way who it is. */
 static bool credited(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                      const kmy_slip_t *slip, bool token)
@@ -49,18 +69,12 @@ static bool credited(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     char line[KMY_RECEIPT_LINE_BYTES_MAX];
     kmy_errctx_t ctx = { 0 };
     kmy_buf_t b = kmy_reply_body(s);
-    kmy_throttle_undo(s, c, req);
+    if (!slip->exposed) /* else anybody could have brought it, again and again */
+        kmy_throttle_undo(s, c, req);
     kmy_buf_str(&b, "{");
-    kmy_err_t err = token ? kmy_mint_put(s, slip->account, 0, &b, &ctx) : KMY_OK;
+    kmy_err_t err = put_whose(s, slip, token, &b, &ctx);
     if (err != KMY_OK)
         return refuse(s, c, req, err, ctx.detail);
-    if (!token) {
-        char url[KMY_RESOURCE_URL_BYTES_MAX];
-        kmy_offers_url(s->o.offers, path_tokens, url);
-        kmy_buf_str(&b, "\"account\":");
-        kmy_buf_json_str(&b, slip->account, strlen(slip->account));
-        put_text(&b, "sign_in", url);
-    }
     put_money(&b, "balance", kmy_paid_left(s, slip));
     put_money(&b, "credited", slip->credited_nusd);
     put_text(&b, "transaction", slip->tx);
@@ -217,6 +231,8 @@ static kmy_err_t read_transfer(const kmy_shard_t *s, kmy_view_t body, char tx[KM
     kmy_err_t err = kmy_json_object(&js, f, 2, ctx);
     if (err != KMY_OK)
         return err;
+    if (kmy_json_next(&js).type != KMY_JSON_END)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "something stands behind the body's JSON");
     if (f[0].token.type != KMY_JSON_STRING ||
         !kmy_json_unescape(f[0].token, tx, KMY_TX_BYTES_MAX, &len) || !is_transaction(tx, len))
         return KMY_FAIL(ctx, KMY_BAD_INPUT,
@@ -233,9 +249,27 @@ static kmy_err_t read_transfer(const kmy_shard_t *s, kmy_view_t body, char tx[KM
     return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"network\" must be one of those that a 402 names");
 }
 
-/* Sends the question, on a slip that may have brought the sign-in. */
+/* The token that was shown, to be answered as it is: a new one would outlive it, its revocation too. */
+static void keep_shown(kmy_slip_t *slip, const kmy_http_request_t *req,
+                       const kmy_token_claims_t *claims)
+{
+    enum { SCHEME = sizeof "Bearer " - 1 };
+    const kmy_view_t *h = kmy_http_header(req, "authorization");
+    kmy_buf_t b = kmy_buf(slip->body, sizeof slip->body);
+    kmy_buf_str(&b, "\"account\":");
+    kmy_buf_json_str(&b, claims->account, strlen(claims->account));
+    kmy_buf_str(&b, ",\"token\":");
+    kmy_buf_json_str(&b, h->ptr + SCHEME, h->len - SCHEME);
+    put_text(&b, "jti", claims->jti);
+    kmy_buf_fmt(&b, ",\"expires_at\":\"%" PRId64 "\"", claims->expires_s * KMY_NS_PER_S);
+    KMY_ASSERT(!b.overflow); /* it was checked, so it is short */
+    slip->body_bytes = (uint32_t)b.len;
+}
+
+/* Sends the question, on a slip that may have brought the sign-in.  claims: of the token that was shown, if one was. */
 static bool send_transfer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                          kmy_slip_t *slip, const char *account, const char *tx, const char *chain)
+                          kmy_slip_t *slip, const char *account, const kmy_token_claims_t *claims,
+                          const char *tx, const char *chain)
 {
     char whose[KMY_ACCOUNT_BYTES_MAX];
     snprintf(whose, sizeof whose, "%s", account);
@@ -248,6 +282,8 @@ static bool send_transfer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
     snprintf(slip->account, sizeof slip->account, "%s", whose);
     snprintf(slip->tx, sizeof slip->tx, "%s", tx);
     snprintf(slip->network, sizeof slip->network, "%s", chain);
+    if (claims->jti[0])
+        keep_shown(slip, req, claims);
     kmy_slip_send_and_park(s, c, slip);
     return false;
 }
@@ -263,9 +299,10 @@ static bool transferred(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     return true;
 }
 
-/* Whose transfer must it be?  true: *account says; false: *done as routes return. */
+/* Whose transfer must it be?  true: *account says, and *claims if a token did; false: *done as routes return. */
 static bool find_sender(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                        const kmy_slip_t *slip, const char **account, bool *done)
+                        const kmy_slip_t *slip, const char **account, kmy_token_claims_t *claims,
+                        bool *done)
 {
     kmy_errctx_t ctx = { 0 };
     kmy_view_t header;
@@ -293,12 +330,11 @@ static bool find_sender(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
         return false;
     }
     kmy_shard_account_t *acc;
-    kmy_token_claims_t claims;
-    kmy_bearer_t p = kmy_bearer_find(s, c, req, NULL, NULL, &acc, &claims);
+    kmy_bearer_t p = kmy_bearer_find(s, c, req, NULL, NULL, &acc, claims);
     *done = p != KMY_BEARER_PARKED;
     if (p != KMY_BEARER_OK || !kmy_throttle_account(s, c, req, acc->name))
         return false;
-    if (claims.scope[0]) { /* the answer is a token for all feeds */
+    if (claims->scope[0]) { /* what is credited is for all feeds */
         kmy_reply_problem(s, c, req, KMY_FORBIDDEN,
                           "the token is for some feeds only: show one for all");
         return false;
@@ -312,6 +348,7 @@ bool kmy_pay_transfer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     char tx[KMY_TX_BYTES_MAX];
     const char *chain = NULL;
     const char *account = NULL;
+    kmy_token_claims_t claims = { 0 };
     kmy_errctx_t ctx = { 0 };
     bool done;
     kmy_slip_t *slip = kmy_paid_slip(s, c);
@@ -320,9 +357,9 @@ bool kmy_pay_transfer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     kmy_err_t err = read_transfer(s, body, tx, &chain, &ctx);
     if (err != KMY_OK)
         return refuse(s, c, req, err, ctx.detail);
-    if (!find_sender(s, c, req, slip, &account, &done))
+    if (!find_sender(s, c, req, slip, &account, &claims, &done))
         return done;
-    return send_transfer(s, c, req, slip, account, tx, chain);
+    return send_transfer(s, c, req, slip, account, &claims, tx, chain);
 }
 
 /* --- how a payment stands ---------------------------------------------------------------------- */
