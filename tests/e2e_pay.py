@@ -2,6 +2,7 @@
 """Real payments, end to end: the stock agents of both protocols, a facilitator that can be told to lie, a chain, and the real daemon between them.
 See harness.py and x402_rig.py.  What the chain says that the seller got is the truth: after every rule here nobody was credited more than that."""
 import base64
+import http.server
 import json
 import os
 import signal
@@ -126,6 +127,33 @@ def _state(d, payment_id):
     return a.json["state"]
 
 
+class _Shop(http.server.ThreadingHTTPServer):
+    """Answers 402 with the offers of a frame, and keeps the payment that comes."""
+    daemon_threads = True
+
+    def __init__(self, due):
+        super().__init__(("127.0.0.1", 0), _Counter)
+        self.due, self.payment = due, None
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = "http://127.0.0.1:%d/" % self.server_address[1]
+
+
+class _Counter(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        shop = self.server
+        shop.payment = self.headers.get("x-payment") or self.headers.get("payment-signature")
+        body = b"{}" if shop.payment else json.dumps(shop.due["v1"]).encode()
+        self.send_response(200 if shop.payment else 402)
+        if not shop.payment:
+            self.send_header("PAYMENT-REQUIRED", base64.b64encode(json.dumps(shop.due["v2"]).encode()).decode())
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 # --- what a customer does -------------------------------------------------------------------------
 
 def a_stock_agent_of_protocol_1_deposits_and_streams():
@@ -163,6 +191,26 @@ def a_stock_agent_of_protocol_2_deposits_a_dollar_and_streams():
     ws.drop()
     again = rig.ask("v2", w, "POST", _url(d, DEPOSIT))
     assert again.json["credited"] == "0.100000000" and _credited(d, w) == Decimal("1.10")
+
+
+def the_stock_agents_sign_what_a_dry_stream_is_offered_and_pay_it_on_the_socket():
+    d, rig = _daemon(), _rig()
+    for agent in ("v1", "v2"):
+        w = _new_wallet()
+        rig.chain("transfer", key=rig.key(w), value=30)  # for what the operator grants: nobody has more than the seller got
+        ws = d.ws(d.mint(rig.account(w), "0.00003"))
+        ws.subscribe(BTC)
+        shop = _Shop(ws.next("payment_required"))
+        rig.ask(agent, w, "GET", shop.url)
+        shop.shutdown()
+        assert shop.payment, agent
+        ws.send({"op": "pay", "id": 3, "payment": shop.payment})
+        p = ws.next("paid", id=3)
+        assert p["credited"] == "0.100000000" and rig.received(w) == [30, 100000], p
+        ws.count(30)
+        ws.close()
+        assert not ws.gaps
+        d.settled(rig.account(w), len(ws.ticks) * TICK_USD)
 
 
 def a_402_holds_both_offers_and_nothing_of_the_request():
