@@ -11,6 +11,7 @@
 enum {
     IDLE_MS = 1000,
     WATCH_S = 15,
+    HOLD_S = 600,
     SLIPS_PER_TURN = 64,
     JOBS_RESERVE = 32, /* slips are taken in while so many jobs are left for what is under way */
 };
@@ -214,9 +215,11 @@ static void *run(void *arg)
         work += take_slips(c);
         work += kmy_calls_turn(c->calls);
         int64_t open_ns = kmy_open_turn(c);
+        int64_t holds_ns = kmy_holds_turn(c);
         int64_t due_ns = kmy_cases_turn(c);
         int64_t deadline_ns = end_waits(c);
         due_ns = open_ns < due_ns ? open_ns : due_ns;
+        due_ns = holds_ns < due_ns ? holds_ns : due_ns;
         KMY_GAUGE(c->metrics, payment_open, c->cases_count - c->watched_count);
         if (work == 0)
             wait_for_work(c, due_ns < deadline_ns ? due_ns : deadline_ns);
@@ -311,6 +314,8 @@ kmy_err_t kmy_cashier_start(kmy_cashier_t **out, const kmy_cashier_options_t *op
     c->o = *options;
     if (c->o.watch_ns == 0)
         c->o.watch_ns = WATCH_S * KMY_NS_PER_S;
+    if (c->o.hold_ns == 0)
+        c->o.hold_ns = HOLD_S * KMY_NS_PER_S;
     c->topology = options->topology;
     c->metrics = options->metrics;
     atomic_init(&c->drain, false);

@@ -25,6 +25,8 @@ typedef struct kmy_cashier_options {
     const kmy_offers_t *offers; /* where customers sign in to */
     int64_t
         watch_ns; /* between two looks at a settled payment, whether its chain still has it; 0: 15 s */
+    int64_t
+        hold_ns; /* so long a query that was paid waits for its request; then its price is free; 0: 10 min */
 } kmy_cashier_options_t;
 
 /* The keeper must run.  KMY_CONFIG: a file or secret of the configuration; KMY_IO: no thread, no memory. */

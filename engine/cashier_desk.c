@@ -76,7 +76,7 @@ static void kept(kmy_cashier_t *c, kmy_job_t *job)
         return;
     }
     if (again && s->kind == KMY_SLIP_ANSWER && job->body_bytes == 0) {
-        refuse(c, job, KMY_CONFLICT, "this payment was used, and its answer is not kept any more");
+        refuse(c, job, KMY_CONFLICT, kmy_end_used(&job->row_out));
         return;
     }
     if (s->kind == KMY_SLIP_ANSWER) { /* what was kept first */

@@ -96,6 +96,13 @@ static void fill_settled(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
     }
 }
 
+const char *kmy_end_used(const kmy_payment_row_t *r)
+{
+    return r->released ? "nothing was answered to this payment, nor charged: its money is on the "
+                         "payer's account; sign in for its token at POST /v1/tokens"
+                       : "this payment was used, and its answer is not kept any more";
+}
+
 /* A query that was answered before gets the same bytes, as long as they are kept. */
 static void fill_again(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
 {
@@ -109,17 +116,51 @@ static void fill_again(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
     } else {
         s->result = KMY_SLIP_REFUSED;
         s->err = KMY_CONFLICT;
-        snprintf(s->detail, sizeof s->detail,
-                 "this payment was used, and its answer is not kept any more");
+        snprintf(s->detail, sizeof s->detail, "%s", kmy_end_used(&k->row));
     }
 }
 
 static void kept(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
 {
+    if (job->err == KMY_OK) {
+        k->row = job->row_out;
+        k->row.json = k->json;
+        k->row.json_bytes = 0;
+        k->account = job->account;
+    }
     k->kept_job = job;
     kmy_cashier_answer_case(c, k, fill_again);
     k->kept_job = NULL;
     kmy_case_free(c, k);
+}
+
+static void ask_kept(kmy_cashier_t *c, kmy_case_t *k)
+{
+    kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_GET, false);
+    if (job)
+        kmy_case_send(c, k, job, kept);
+}
+
+/* Paid, and its request did not come for the answer in time (cashier_holds.c gives back what is held; a restart did that, too). */
+static bool is_over(const kmy_cashier_t *c, const kmy_payment_row_t *r)
+{
+    return r->state == KMY_PAYMENT_SETTLED && r->query && !r->answered &&
+           r->changed_ns <= kmy_wall_ns() - c->o.hold_ns;
+}
+
+static void gave_up(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
+{
+    if (job->err == KMY_OK || job->err == KMY_DUPLICATE)
+        kmy_case_next(c, k, ask_kept); /* what is said of it from now on */
+    else
+        kmy_end_refuse(c, k, KMY_UNAVAILABLE, "", job->detail);
+}
+
+static void give_up(kmy_cashier_t *c, kmy_case_t *k)
+{
+    kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_ANSWER, false);
+    if (job)
+        kmy_case_send(c, k, job, gave_up);
 }
 
 static void fill_nothing(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
@@ -133,11 +174,13 @@ static void looked_up(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
 {
     const kmy_payment_row_t *r = &job->row_out;
     if (job->err == KMY_OK && r->state == KMY_PAYMENT_SETTLED && r->query && r->answered) {
-        k->row = *r;
-        k->row.json = NULL;
-        k->row.json_bytes = 0;
-        k->account = job->account;
         kept(c, k, job);
+        return;
+    }
+    if (job->err == KMY_OK && is_over(c, r)) {
+        k->row = *r;
+        k->row.json = k->json;
+        kmy_case_next(c, k, give_up);
         return;
     }
     kmy_cashier_answer_case(c, k, fill_nothing);
@@ -151,21 +194,19 @@ void kmy_end_known(kmy_cashier_t *c, kmy_case_t *k)
         kmy_case_send(c, k, job, looked_up);
 }
 
-static void ask_kept(kmy_cashier_t *c, kmy_case_t *k)
-{
-    kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_GET, false);
-    if (job)
-        kmy_case_send(c, k, job, kept);
-}
-
 void kmy_end_settled(kmy_cashier_t *c, kmy_case_t *k)
 {
     if (k->row.query && k->row.answered) {
         kmy_case_next(c, k, ask_kept);
         return;
     }
+    bool now = k->settling && k->settle.state == KMY_PAYMENT_SETTLED;
+    if (!now && is_over(c, &k->row)) {
+        kmy_case_next(c, k, give_up);
+        return;
+    }
     kmy_cashier_answer_case(c, k, fill_settled);
-    if (k->settling && k->settle.state == KMY_PAYMENT_SETTLED)
+    if (now)
         kmy_watch_begin(c, k);
     else
         kmy_case_free(c, k);

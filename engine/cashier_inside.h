@@ -14,6 +14,7 @@
        cashier_end.c       how it ends, and what the payer is told
        cashier_desk.c      sign-in, state, answer: what the keeper alone knows
        cashier_transfer.c  a transfer that was made without us
+       cashier_holds.c     queries that were paid and never answered
        cashier_open.c      payments of an earlier life */
 #ifndef KMY_ENGINE_CASHIER_INSIDE_H
 #define KMY_ENGINE_CASHIER_INSIDE_H
@@ -43,6 +44,7 @@ enum {
     KMY_CALL_SETTLE_BLIND_MS = 90000, /* where only its word counts: as the stock server waits */
     KMY_ROOM_MS = 5,                  /* no place for a job or call: tried again so soon */
     KMY_DISK_MS = 1000,               /* the disk refused: the same */
+    KMY_HOLD_LOOKS = 10, /* within the time a hold has: it lasts a tenth longer at most */
 };
 
 typedef struct kmy_case kmy_case_t;
@@ -149,6 +151,8 @@ struct kmy_cashier {
     bool open_asked;
     char open_id[KMY_PAYMENT_ID_BYTES]; /* of the last one */
     int64_t open_again_ns;
+    bool holds_asked;
+    int64_t holds_due_ns;
     atomic_bool drain, stop;
     pthread_t thread;
 };
@@ -226,12 +230,15 @@ void kmy_end_refuse(kmy_cashier_t *c, kmy_case_t *k, kmy_err_t err, const char *
                     const char *detail);
 void kmy_end_failed(kmy_cashier_t *c, kmy_case_t *k);
 void kmy_end_settled(kmy_cashier_t *c, kmy_case_t *k);
+/* Why a query's payment that was used has no answer (any more); static. */
+const char *kmy_end_used(const kmy_payment_row_t *r);
 /* Step, known_only: the answer that is kept for it, or that there is none. */
 void kmy_end_known(kmy_cashier_t *c, kmy_case_t *k);
 /* Watches it, or frees it where there is nothing to watch. */
 void kmy_watch_begin(kmy_cashier_t *c, kmy_case_t *k);
 /* Returns when it wants to be called again. */
 int64_t kmy_open_turn(kmy_cashier_t *c);
+int64_t kmy_holds_turn(kmy_cashier_t *c); /* the same */
 const kmy_cashier_network_t *kmy_cashier_network(const kmy_cashier_t *c, const char *name_or_chain);
 
 #endif

@@ -173,6 +173,18 @@ static kmy_err_t do_next_open(doing_t *d)
     return err;
 }
 
+static kmy_err_t do_expire(doing_t *d)
+{
+    kmy_job_t *j = d->j;
+    kmy_err_t err = kmy_ledger_hold_expire(d->ledger, j->expires_ns, d->now_ns, &j->row_out,
+                                           &j->account, &d->ctx);
+    j->row_out.json = NULL;
+    j->row_out.json_bytes = 0;
+    if (err == KMY_OK && j->row_out.id[0]) /* it is free: who is short looks */
+        kmy_keeper_tell_change(d->k, &j->account);
+    return err;
+}
+
 static void do_job(kmy_keeper_t *k, kmy_job_t *j)
 {
     static kmy_err_t (*const verbs[])(doing_t *) = {
@@ -181,6 +193,7 @@ static void do_job(kmy_keeper_t *k, kmy_job_t *j)
         [KMY_JOB_REVERSE] = do_reverse, [KMY_JOB_TRANSFER] = do_transfer,
         [KMY_JOB_ANSWER] = do_answer,   [KMY_JOB_NONCE] = do_nonce,
         [KMY_JOB_PAYER] = do_payer,     [KMY_JOB_NEXT_OPEN] = do_next_open,
+        [KMY_JOB_EXPIRE] = do_expire,
     };
     doing_t d = { .k = k, .ledger = k->ledger, .j = j, .now_ns = kmy_wall_ns() };
     KMY_ASSERT(j->kind < sizeof verbs / sizeof verbs[0] && verbs[j->kind]);

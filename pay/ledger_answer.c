@@ -268,3 +268,54 @@ kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const void 
     err = KMY_SPOILS(l, answer_apply(l, &p, &row, held_nusd, body, body_bytes, now_ns, ctx), ctx);
     return err == KMY_OK ? account_answer(l, p.account_id, acc, ctx) : err;
 }
+
+/* --- holds that nobody comes for ----------------------------------------------------------- */
+
+/* The next one behind where the last look ended, which it moves.  KMY_NOT_FOUND: no more; begins anew. */
+static kmy_err_t next_hold(kmy_ledger_t *l, char id[KMY_PAYMENT_ID_HEX + 1], kmy_errctx_t *ctx)
+{
+    kmy_ledger_sweep_t *at = &l->swept_holds;
+    MDB_cursor *cursor;
+    MDB_val key = { at->key_bytes, at->key };
+    MDB_val value;
+    int rc = mdb_cursor_open(l->txn, l->dbi[KMY_LEDGER_HOLDS], &cursor);
+    if (rc)
+        return kmy_kv_fail(ctx, rc, "holds");
+    rc = mdb_cursor_get(cursor, &key, &value, at->key_bytes ? MDB_SET_RANGE : MDB_FIRST);
+    if (rc == 0 && key.mv_size == at->key_bytes && memcmp(key.mv_data, at->key, key.mv_size) == 0)
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    mdb_cursor_close(cursor);
+    if (rc) {
+        at->key_bytes = 0;
+        return rc == MDB_NOTFOUND ? KMY_FAIL(ctx, KMY_NOT_FOUND, "no more holds")
+                                  : kmy_kv_fail(ctx, rc, "holds");
+    }
+    at->key_bytes = key.mv_size < sizeof at->key ? key.mv_size : sizeof at->key;
+    memcpy(at->key, key.mv_data, at->key_bytes);
+    if (key.mv_size != KMY_HOLD_KEY_BYTES)
+        return KMY_FAIL(ctx, KMY_CORRUPT, "a hold is damaged: run `kamiyo ledger audit`");
+    kmy_payment_id_decode(at->key + KMY_ID_BYTES, id);
+    return KMY_OK;
+}
+
+kmy_err_t kmy_ledger_hold_expire(kmy_ledger_t *l, int64_t until_ns, int64_t now_ns,
+                                 kmy_payment_row_t *out, kmy_account_t *acc, kmy_errctx_t *ctx)
+{
+    enum { LOOKED_AT_MAX = 64 };
+    kmy_stored_payment_t p;
+    const void *kept;
+    size_t kept_bytes;
+    memset(out, 0, sizeof *out);
+    kmy_err_t err = kmy_ledger_writable(l, ctx);
+    for (int i = 0; i < LOOKED_AT_MAX && err == KMY_OK; i++) {
+        char id[KMY_PAYMENT_ID_HEX + 1];
+        err = next_hold(l, id, ctx);
+        if (err == KMY_OK && (err = kmy_payment_load(l, l->txn, id, &p, ctx)) == KMY_NOT_FOUND)
+            err = KMY_FAIL(ctx, KMY_CORRUPT, "payment %s has a hold and is not there", id);
+        if (err != KMY_OK || p.row.changed_ns > until_ns)
+            continue;
+        err = kmy_ledger_payment_answer(l, id, NULL, 0, now_ns, &kept, &kept_bytes, acc, ctx);
+        return err == KMY_OK ? kmy_ledger_payment_get(l, id, out, ctx) : err;
+    }
+    return err;
+}

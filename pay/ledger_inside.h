@@ -67,6 +67,7 @@ struct kmy_ledger {
     /* Where the last sweep of these tables ended (ledger_nonce.c): a hint, of no consequence if it is wrong. */
     kmy_ledger_sweep_t swept_answers;
     kmy_ledger_sweep_t swept_nonces;
+    kmy_ledger_sweep_t swept_holds; /* the same of kmy_ledger_hold_expire */
 };
 
 /* LMDB gave the environment up: closes it and opens it anew, with what was committed last; leases stay lent.  KMY_IO: the disk does not let us, again

@@ -112,6 +112,11 @@ kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const void 
 /* The answer that was kept for it; KMY_NOT_FOUND: none, or none any more.  Inside a batch only. */
 kmy_err_t kmy_ledger_payment_kept(kmy_ledger_t *l, const char *id, int64_t now_ns,
                                   const void **kept, size_t *kept_bytes, kmy_errctx_t *ctx);
+/* Queries that settled and that nobody answered: looks at the next few holds, from where the last call ended, and gives the first back whose payment settled at
+   or before until_ns, as kmy_ledger_payment_answer without a body does; *out and *acc are its.  KMY_OK with out->id "": none among those, call again.
+   KMY_NOT_FOUND: the last hold was seen; the next call begins anew. */
+kmy_err_t kmy_ledger_hold_expire(kmy_ledger_t *l, int64_t until_ns, int64_t now_ns,
+                                 kmy_payment_row_t *out, kmy_account_t *acc, kmy_errctx_t *ctx);
 /* A reorganization took it back: what is still free goes, the rest becomes the account's debt, which the next credits pay first; an account in debt is blocked (its
    balance is 0, so nothing can be leased).  A hold of it is given back first; its claim is free again, since the transaction may be mined once more.
    KMY_DUPLICATE: it is reversed already.  KMY_CONFLICT: it is not settled. */

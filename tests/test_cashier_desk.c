@@ -144,6 +144,92 @@ static void a_contract_wallet_is_asked_before_its_answer_is_repeated(void **stat
     world_end(w);
 }
 
+/* --- nobody comes for the answer ----------------------------------------------------------------- */
+
+static void assert_is_on_the_account(const kmy_slip_t *s)
+{
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_CONFLICT);
+    assert_non_null(strstr(s->detail, "on the payer's account"));
+    assert_non_null(strstr(s->detail, "POST /v1/tokens"));
+}
+
+static kmy_slip_t *ask_state(world_t *w, const char *id)
+{
+    kmy_slip_t *s = take_slip(w, 0, KMY_SLIP_STATE);
+    memcpy(s->payment_id, id, sizeof s->payment_id);
+    say(w, 0, s);
+    s = hear(w, 0);
+    assert_slip(s, KMY_SLIP_DONE);
+    return s;
+}
+
+static void a_price_that_was_paid_and_never_asked_for_is_free_after_a_time(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1), other = wallet_of(2);
+    payment_t p = pay(w, &payer, 1), q = pay(w, &other, 2);
+    char id[KMY_PAYMENT_ID_BYTES], answered[KMY_PAYMENT_ID_BYTES];
+    const kmy_slip_t *s = present(w, KMY_SLIP_QUERY, &q);
+    assert_slip(s, KMY_SLIP_DONE);
+    memcpy(answered, s->payment_id, sizeof answered);
+    finish(w, answered, "{}");
+    w->hold_ns = 300 * KMY_NS_PER_MS;
+    world_restart(w);
+    s = present(w, KMY_SLIP_QUERY, &p);
+    assert_slip(s, KMY_SLIP_DONE);
+    assert_int_equal(s->balance_nusd, 0); /* held */
+    memcpy(id, s->payment_id, sizeof id);
+    int64_t late_ns = kmy_mono_ns() + PATIENCE_MS * KMY_NS_PER_MS;
+    while (ask_state(w, id)->balance_nusd == 0 && kmy_mono_ns() < late_ns)
+        poll(NULL, 0, 5);
+    assert_int_equal(ask_state(w, id)->balance_nusd, DOLLAR);
+    assert_is_on_the_account(present(w, KMY_SLIP_QUERY, &p));
+    kmy_slip_t *late =
+        take_slip(w, 0, KMY_SLIP_ANSWER); /* a shard that composed it in this very moment */
+    memcpy(late->payment_id, id, sizeof id);
+    late->body_bytes = 2;
+    memcpy(late->body, "{}", 2);
+    say(w, 0, late);
+    assert_is_on_the_account(hear(w, 0));
+    assert_int_equal(ask_state(w, id)->balance_nusd, DOLLAR);
+    assert_slip(present(w, KMY_SLIP_QUERY, &q), KMY_SLIP_AGAIN); /* what was answered stays */
+    assert_int_equal(w->chain.settles, 2);
+    world_end(w);
+}
+
+static void the_same_of_one_that_a_restart_found(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1), q = pay(w, &payer, 2), r = pay(w, &payer, 3);
+    char id[KMY_PAYMENT_ID_BYTES];
+    const kmy_slip_t *s = present(w, KMY_SLIP_QUERY, &p);
+    assert_slip(s, KMY_SLIP_DONE);
+    assert_slip(present(w, KMY_SLIP_QUERY, &q), KMY_SLIP_DONE);
+    assert_slip(present(w, KMY_SLIP_QUERY, &r), KMY_SLIP_DONE);
+    memcpy(id, s->payment_id, sizeof id);
+    world_restart(w); /* in time: it is answered, from the balance */
+    s = present(w, KMY_SLIP_QUERY, &r);
+    assert_slip(s, KMY_SLIP_DONE);
+    memcpy(id, s->payment_id, sizeof id);
+    finish(w, id, "{}");
+    w->hold_ns = 1;
+    world_restart(w);
+    for (int i = 0; i < 2; i++) {
+        assert_is_on_the_account(present(w, KMY_SLIP_QUERY, &p));
+        assert_is_on_the_account(recall(w, &q));
+        assert_slip(recall(w, &r), KMY_SLIP_AGAIN);
+        w->hold_ns = 0; /* it stays so */
+        world_restart(w);
+    }
+    assert_int_equal(ask_state(w, id)->balance_nusd, 2 * DOLLAR);
+    assert_int_equal(credited_in_all(w), 3 * DOLLAR);
+    world_end(w);
+}
+
 static void a_deposit_pays_no_query(void **state)
 {
     (void)state;
@@ -240,6 +326,8 @@ int main(void)
         cmocka_unit_test(
             what_cannot_be_sold_now_is_answered_to_whom_it_was_sold_and_taken_from_nobody),
         cmocka_unit_test(a_contract_wallet_is_asked_before_its_answer_is_repeated),
+        cmocka_unit_test(a_price_that_was_paid_and_never_asked_for_is_free_after_a_time),
+        cmocka_unit_test(the_same_of_one_that_a_restart_found),
         cmocka_unit_test(a_deposit_pays_no_query),
         cmocka_unit_test(a_payment_nobody_knows_is_not_found),
         cmocka_unit_test(who_paid_signs_in_to_his_account_and_each_nonce_works_once),

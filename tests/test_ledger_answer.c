@@ -115,6 +115,71 @@ static void a_crash_gives_the_hold_back_and_the_query_is_answered_from_the_balan
     rig_remove(&r);
 }
 
+/* Until NOW + until: how many are given back in one round, in at most `calls` looks. */
+static unsigned expire(rig_t *r, int64_t until, unsigned calls)
+{
+    kmy_payment_row_t row;
+    kmy_account_t acc;
+    kmy_err_t err = KMY_OK;
+    unsigned n = 0;
+    for (unsigned i = 0; i < calls && err == KMY_OK; i++) {
+        rig_begin(r);
+        err = kmy_ledger_hold_expire(r->ledger, NOW + until, NOW + 1000, &row, &acc, &r->ctx);
+        rig_commit(r);
+        if (err != KMY_OK || !row.id[0])
+            continue;
+        n++;
+        assert_true(row.answered && row.released && row.state == KMY_PAYMENT_SETTLED);
+        assert_string_equal(acc.name, row.account);
+    }
+    assert_int_equal(err, KMY_NOT_FOUND);
+    rig_assert_clean(r);
+    return n;
+}
+
+static void a_hold_that_nobody_comes_for_is_given_back_once_when_its_time_is_over(void **state)
+{
+    (void)state;
+    enum { OLD = 5, ALL = 200 }; /* more than one look */
+    rig_t r;
+    const char *kept;
+    uint64_t ids[ALL + 1];
+    open_ledger(&r);
+    assert_int_equal(expire(&r, 1000, 1), 0);
+    rig_begin(&r);
+    for (unsigned n = 1; n <= ALL; n++) { /* the old ones are the last in the table */
+        kmy_account_t acc;
+        char id[KMY_PAYMENT_ID_HEX + 1];
+        pay_id(id, n);
+        assert_int_equal(pay_reserve(&r, pay_query(n, n), NULL), KMY_OK);
+        assert_int_equal(kmy_ledger_payment_settle(r.ledger, id, pay_tx(n), 0,
+                                                   NOW + (n > ALL - OLD ? 100 : 101), NULL, &acc,
+                                                   &r.ctx),
+                         KMY_OK);
+        ids[n] = acc.id;
+    }
+    assert_int_equal(pay_answer(&r, ALL, "in time", NOW + 100, &kept, NULL), KMY_OK);
+    rig_commit(&r);
+    assert_int_equal(expire(&r, 99, ALL), 0);
+    assert_int_equal(expire(&r, 100, 4 + OLD), OLD - 1);
+    assert_int_equal(expire(&r, 100, ALL), 0);
+    for (unsigned n = 1; n <= ALL; n++) {
+        bool old = n > ALL - OLD && n < ALL;
+        assert_int_equal(pay_get(&r, n).released, old);
+        kmy_account_t a;
+        assert_int_equal(kmy_ledger_account_by_id(r.ledger, ids[n], &a, &r.ctx), KMY_OK);
+        assert_int_equal(a.balance_nusd, old ? PRICE : 0);
+    }
+    rig_begin(&r);
+    assert_int_equal(pay_answer(&r, ALL - 1, "too late", NOW + 200, &kept, NULL), KMY_DUPLICATE);
+    assert_null(kept);
+    assert_int_equal(pay_answer(&r, 1, "not too late", NOW + 200, &kept, NULL), KMY_OK);
+    rig_commit(&r);
+    assert_int_equal(expire(&r, 101, 2 * ALL), ALL - OLD - 1);
+    assert_int_equal(expire(&r, 1000, 1), 0);
+    rig_remove(&r);
+}
+
 static void only_a_settled_query_is_answered(void **state)
 {
     (void)state;
@@ -290,6 +355,7 @@ int main(void)
         cmocka_unit_test(the_price_is_held_and_the_answer_is_charged_once),
         cmocka_unit_test(what_cannot_be_answered_goes_back_and_stays_back),
         cmocka_unit_test(a_crash_gives_the_hold_back_and_the_query_is_answered_from_the_balance),
+        cmocka_unit_test(a_hold_that_nobody_comes_for_is_given_back_once_when_its_time_is_over),
         cmocka_unit_test(only_a_settled_query_is_answered),
         cmocka_unit_test(kept_answers_are_given_up_a_few_at_a_time),
         cmocka_unit_test(what_was_not_spent_is_simply_gone),
