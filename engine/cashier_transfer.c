@@ -114,17 +114,21 @@ static void lost(kmy_cashier_t *c, kmy_case_t *k, kmy_case_step_t *step)
         kmy_case_free(c, k);
 }
 
-/* Is it the sender's own? */
-static bool may_claim(const kmy_cashier_t *c, const kmy_case_t *k, const char *account)
+/* Did that account send it? */
+static bool is_senders(const kmy_case_t *k, const kmy_evm_transfer_t *t, const char *account,
+                       bool contract)
 {
     char sender[2 * KMY_EVM_ADDRESS_BYTES + 1];
     char payer[KMY_ACCOUNT_BYTES_MAX];
-    (void)c;
-    if (!account[0])
-        return true;
-    kmy_hex_encode(k->transfers[0].sender, KMY_EVM_ADDRESS_BYTES, sender);
+    kmy_hex_encode(t->sender, sizeof t->sender, sender);
     snprintf(payer, sizeof payer, "eip155:%" PRIu64 ":0x%s", k->entry.chain_id, sender);
-    return kmy_payer_has(account, payer, k->contract);
+    return kmy_payer_has(account, payer, contract);
+}
+
+/* Is it the sender's own? */
+static bool may_claim(const kmy_case_t *k, const char *account)
+{
+    return !account[0] || is_senders(k, &k->transfers[0], account, k->contract);
 }
 
 static void answered_code(kmy_cashier_t *c, kmy_case_t *k, const kmy_call_answer_t *a)
@@ -137,7 +141,7 @@ static void answered_code(kmy_cashier_t *c, kmy_case_t *k, const kmy_call_answer
         kmy_case_free(c, k); /* whoever asked gets it when he asks again */
         return;
     }
-    if (may_claim(c, k, slip_of(c, k)->account))
+    if (may_claim(k, slip_of(c, k)->account))
         kmy_case_next(c, k, credit);
     else
         refuse(c, k, KMY_FORBIDDEN, "this transfer was made by another address");
@@ -151,14 +155,19 @@ static void ask_code(kmy_cashier_t *c, kmy_case_t *k)
     kmy_case_ask(c, k, &q, answered_code);
 }
 
-/* Of one sender only: the first one's. */
-static void keep_senders(kmy_case_t *k, size_t count)
+/* Of one sender only: who asks, or else the first one.  Whoever bundles what many have signed puts them all into one transaction. */
+static void keep_senders(kmy_cashier_t *c, kmy_case_t *k, size_t count)
 {
+    const char *account = kmy_cashier_waits(c, k) ? slip_of(c, k)->account : "";
+    uint8_t sender[KMY_EVM_ADDRESS_BYTES];
+    size_t at = 0;
+    while (at < count && !is_senders(k, &k->transfers[at], account, false))
+        at++;
+    memcpy(sender, k->transfers[at < count ? at : 0].sender, sizeof sender);
     k->transfers_count = 0;
     for (size_t i = 0; i < count; i++) {
         const kmy_evm_transfer_t *t = &k->transfers[i];
-        if (memcmp(t->sender, k->transfers[0].sender, sizeof t->sender) == 0 &&
-            t->units <= INT64_MAX / 1000)
+        if (memcmp(t->sender, sender, sizeof sender) == 0 && t->units <= INT64_MAX / 1000)
             k->transfers[k->transfers_count++] = *t;
     }
 }
@@ -177,7 +186,7 @@ static void answered_receipt(kmy_cashier_t *c, kmy_case_t *k, const kmy_call_ans
         pending(c, k);
         return;
     }
-    keep_senders(k, kmy_chain_evm_transfers(&receipt, &k->entry, k->transfers));
+    keep_senders(c, k, kmy_chain_evm_transfers(&receipt, &k->entry, k->transfers));
     if (k->transfers_count == 0)
         refuse(c, k, KMY_NOT_FOUND, "this transaction moved nothing to us");
     else

@@ -142,6 +142,23 @@ def a_transfer_is_its_senders_and_counts_once_however_it_is_spelled():
     assert _credited(d, w) == 2 * ASK_USD + Decimal("0.25") and _credited(d, v) == ASK_USD
 
 
+def of_a_transaction_that_holds_many_transfers_each_sender_gets_his_own():
+    d, rig = _daemon(), _rig()
+    payers = [_new_wallet() for _ in range(3)]
+    made = [_made(d, w) for w in payers]
+    sent = rig.chain("bundle", key=rig.key(_new_wallet()), payloads=[m["payment"]["payload"] for m in made])
+    assert sent["success"]
+    for w in reversed(payers):
+        token = d.mint(rig.account(w), "0")
+        a = d.ask("POST", VERIFY, {"tx_hash": sent["tx"], "network": "base-sepolia"}, token=token)
+        assert a.status == 200 and a.json["credited"] == "0.100000000" and _credited(d, w) == ASK_USD, a.body
+    stranger = d.mint("eip155:84532:0x" + "12" * 20, "0")
+    assert d.ask("POST", VERIFY, {"tx_hash": sent["tx"], "network": "base-sepolia"}, token=stranger).status == 403
+    for m, w in zip(made, payers):
+        a = _send(d, m)
+        assert a.status == 200 and "token" not in a.json and _credited(d, w) == ASK_USD, a.body
+
+
 # --- what is in the header --------------------------------------------------------------------------
 
 def a_payment_has_one_reading():

@@ -138,6 +138,12 @@ const verbs = {
   submit({ key, asset = usdc, authorization: a, signature }) {
     return send(key, asset, "transferWithAuthorization", [a.from, a.to, a.value, a.validAfter, a.validBefore, a.nonce, signature]);
   },
+  // Several of them in one transaction, as who bundles them does: payloads.
+  bundle({ key, payloads, asset = usdc }) {
+    const calls = payloads.map(({ authorization: a, signature }) => ({ target: asset, callData: encodeFunctionData({ abi: contracts.Token.abi,
+      functionName: "transferWithAuthorization", args: [a.from, a.to, a.value, a.validAfter, a.validBefore, a.nonce, signature] }) }));
+    return send(key, MULTICALL, "tryAggregate", [true, calls], "Multicall");
+  },
   async cancel({ key, nonce, asset = usdc }) {
     const account = privateKeyToAccount(key);
     const message = { authorizer: account.address, nonce };
