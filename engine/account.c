@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
 
@@ -20,12 +21,16 @@ static uint32_t slot_of(const kmy_shard_t *s, const kmy_shard_account_t *acc)
 }
 
 /* The keeper commits what it finds when it is woken, and a commit costs it the same for one ask as for a hundred: what nobody waits for is left for
-   the next housekeeping (kmy_account_report), some ten milliseconds away. */
-typedef enum { ASK_NOW, ASK_SOON } urgency_t;
+   the next housekeeping (kmy_account_report), some ten milliseconds away, and does not fill the queue (kmy_shard_keeper_keeps_up). */
+typedef enum {
+    ASK_NOW,
+    ASK_AHEAD, /* of one that follows at once, and wakes the keeper if need be */
+    ASK_SOON
+} urgency_t;
 
 static bool ask(kmy_shard_t *s, const kmy_ask_t *ask, urgency_t when)
 {
-    if (!kmy_queue_push(s->asks, ask)) {
+    if ((when == ASK_SOON && !kmy_shard_keeper_keeps_up(s)) || !kmy_queue_push(s->asks, ask)) {
         s->keeper_due = true;
         return false; /* full: the caller keeps what it wanted to say and says it again at the next housekeeping */
     }
@@ -60,6 +65,7 @@ static void set_rate(const kmy_shard_t *s, kmy_shard_account_t *acc, int64_t nus
 {
     acc->rate_nusd_s = nusd_s;
     acc->low_nusd = wanted(s, acc) / 2;
+    acc->watch_nusd = acc->in_touched ? acc->low_nusd : INT64_MAX;
 }
 
 kmy_shard_account_t *kmy_account_known(kmy_shard_t *s, const char *name)
@@ -108,6 +114,7 @@ kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name)
 void kmy_account_list(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     acc->in_touched = true;
+    acc->watch_nusd = acc->low_nusd;
     s->touched[s->touched_count++] = slot_of(s, acc);
 }
 
@@ -210,7 +217,7 @@ static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_n
     const kmy_lease_t *l = &acc->lease;
     int64_t most = need_nusd > s->config->lease.max_nusd ? need_nusd : s->config->lease.max_nusd;
     if (l->granted_nusd + amount_nusd > most && l->spent_nusd > 0 &&
-        !report(s, acc, 0, false, ASK_SOON))
+        !report(s, acc, 0, false, when == ASK_SOON ? ASK_SOON : ASK_AHEAD))
         return;
     if (amount_nusd > most - l->granted_nusd)
         amount_nusd = most - l->granted_nusd;
@@ -243,6 +250,12 @@ void kmy_account_ask_more(kmy_shard_t *s, kmy_shard_account_t *acc)
     bool soon = acc->lease.left_nusd >= acc->low_nusd / 4;
     outgrown(s, acc);
     ask_lease(s, acc, wanted(s, acc), 0, soon ? ASK_SOON : ASK_NOW);
+}
+
+void kmy_account_look(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    kmy_account_touch(s, acc);
+    kmy_account_refill(s, acc);
 }
 
 kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd)
@@ -503,6 +516,7 @@ uint32_t kmy_account_report(kmy_shard_t *s, bool all)
         kmy_shard_account_t *acc = &s->accounts[s->touched[i]];
         if (report_due(s, acc, all)) {
             acc->in_touched = false;
+            acc->watch_nusd = INT64_MAX;
             continue;
         }
         holding +=

@@ -42,6 +42,13 @@ static inline void kmy_account_refill(kmy_shard_t *s, kmy_shard_account_t *acc)
     if (acc->lease.left_nusd < acc->low_nusd && acc->free_nusd > 0)
         kmy_account_ask_more(s, acc);
 }
+/* After every run of ticks that was charged: the two above in one comparison, which is rarely true. */
+void kmy_account_look(kmy_shard_t *s, kmy_shard_account_t *acc);
+static inline void kmy_account_took(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    if (__builtin_expect(acc->lease.left_nusd < acc->watch_nusd, false))
+        kmy_account_look(s, acc);
+}
 /* The lease does not cover the next tick of c: waits for one, or pauses the session if nothing is left anywhere. */
 void kmy_account_starved(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c);
 typedef enum { KMY_COVER_YES, KMY_COVER_WAIT, KMY_COVER_NO } kmy_cover_t;

@@ -5,6 +5,7 @@
 #include "engine/account.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/shard.h"
 #include "wire/base64.h"
 
 #include <inttypes.h>
@@ -119,7 +120,7 @@ static bool ask_receipt(kmy_shard_t *s, const kmy_receipt_due_t *d)
     _Static_assert(sizeof a.text >= KMY_FEED_NAME_BYTES_MAX, "a feed's name fits");
     _Static_assert(sizeof a.ref >= KMY_RECEIPT_EPOCH_BYTES_MAX, "an epoch fits");
     strncpy(a.ref, s->o.epoch, KMY_RECEIPT_EPOCH_BYTES_MAX - 1);
-    if (!kmy_queue_push(s->asks, &a))
+    if ((!d->soon && !kmy_shard_keeper_keeps_up(s)) || !kmy_queue_push(s->asks, &a))
         return false;
     s->receipts_open++;
     return true;

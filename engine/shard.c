@@ -65,6 +65,12 @@ void kmy_shard_defer(kmy_shard_t *s, const struct io_uring_cqe *cqe)
     s->deferred[s->deferred_count++] = (kmy_cqe_t){ cqe->user_data, cqe->res, cqe->flags };
 }
 
+bool kmy_shard_keeper_keeps_up(const kmy_shard_t *s)
+{
+    size_t slots = kmy_queue_slots(s->asks);
+    return kmy_queue_count(s->asks) < slots - slots / 4;
+}
+
 bool kmy_shard_ask_and_park(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                             const kmy_ask_t *ask)
 {

@@ -20,6 +20,9 @@ void kmy_shard_join(kmy_shard_t *s);
 struct io_uring_sqe *kmy_shard_sqe(kmy_shard_t *s);
 /* Keeps a completion for the loop that was met while sends were awaited. */
 void kmy_shard_defer(kmy_shard_t *s, const struct io_uring_cqe *cqe);
+/* Is there room in the keeper's queue for what nobody waits for?  A quarter of it is kept for what somebody does: a thousand sessions that end
+   together leave a report and a receipt each, and an operator, a payment or a lease must not be turned away for them. */
+bool kmy_shard_keeper_keeps_up(const kmy_shard_t *s);
 /* Sends an ask whose answer the connection's request waits for.  false: answered with 503 already (the keeper is behind). */
 bool kmy_shard_ask_and_park(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                             const kmy_ask_t *ask);

@@ -10,7 +10,7 @@
 
      link           writer   reader              slots    a slow reader ...
      ring           feeds    shard*, recorder    config   is lapped and told how much it lost
-     shard_keeper   shard*   keeper              1024     holds its writer up (which keeps the item and tries again)
+     shard_keeper   shard*   keeper              1024     holds its writer up (which keeps the item and tries again); a quarter is for what somebody waits for
      keeper_shard   keeper   shard*              1024     holds its writer up (the same)
      shard_history  shard*   history             16       cannot be: a shard has 16 asks under way at most
      history_shard  history  shard*              16       cannot be: an answer is one of those 16

@@ -58,6 +58,30 @@ static inline void kmy_meter_take_ticks(kmy_lease_t *lease, int64_t price_nusd, 
     lease->ticks_count += n;
 }
 
+/* Does the lease cover one? */
+static inline bool kmy_meter_covers(const kmy_lease_t *lease, int64_t price_nusd)
+{
+    return lease->left_nusd >= price_nusd;
+}
+
+/* Takes as many of n as the lease covers, and returns how many; n >= 1.  A lease nearly always covers them all, and that is seen by a product; the division that
+   counts the affordable ones is for the rest.  Unsigned: a product that wraps, and a price below zero, are more than anybody has. */
+static inline uint64_t kmy_meter_take_up_to(kmy_lease_t *lease, int64_t price_nusd, uint64_t n)
+{
+    uint64_t sum;
+    if (__builtin_expect(__builtin_mul_overflow((uint64_t)price_nusd, n, &sum) ||
+                             sum > (uint64_t)lease->left_nusd,
+                         false)) {
+        n = kmy_meter_affordable(lease, price_nusd, n);
+        kmy_meter_take_ticks(lease, price_nusd, n);
+        return n;
+    }
+    lease->left_nusd -= (int64_t)sum;
+    lease->spent_nusd += (int64_t)sum;
+    lease->ticks_count += n;
+    return n;
+}
+
 /* Gives back ticks of which no byte was taken by the socket. */
 static inline void kmy_meter_untake_ticks(kmy_lease_t *lease, int64_t price_nusd, uint64_t n)
 {

@@ -103,3 +103,8 @@ size_t kmy_queue_count(const kmy_queue_t *q)
     const uint64_t count = pushed - popped;
     return count < q->slots ? count : q->slots;
 }
+
+size_t kmy_queue_slots(const kmy_queue_t *q)
+{
+    return q->slots;
+}

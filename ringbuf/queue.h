@@ -22,5 +22,7 @@ bool kmy_queue_push(kmy_queue_t *q, const void *item);
 bool kmy_queue_pop(kmy_queue_t *q, void *item);
 /* Any thread; a snapshot. */
 size_t kmy_queue_count(const kmy_queue_t *q);
+/* As it was made. */
+size_t kmy_queue_slots(const kmy_queue_t *q);
 
 #endif

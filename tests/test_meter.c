@@ -124,6 +124,35 @@ static int dies(void (*bug)(void))
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
+/* The quick way and the way by division are one: the same number, the same lease afterwards. */
+static void as_many_as_the_lease_covers_are_taken_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t left, price;
+        uint64_t n, want;
+    } t[] = {
+        { 1000, 10, 100, 100 },
+        { 1000, 10, 101, 100 },
+        { 999, 10, 100, 99 },
+        { 9, 10, 1, 0 },
+        { 0, 10, 5, 0 },
+        { 0, 0, 5, 5 },
+        { INT64_MAX, 1, 7, 7 },
+        { 1000, INT64_C(1) << 62, 4, 0 },      /* 2^64: zero, if it wrapped */
+        { INT64_MAX, INT64_C(1) << 62, 2, 1 }, /* 2^63: below zero, if signed */
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        kmy_lease_t a = lease_of(t[i].left);
+        kmy_lease_t b = a;
+        assert_int_equal(kmy_meter_take_up_to(&a, t[i].price, t[i].n), t[i].want);
+        kmy_meter_take_ticks(&b, t[i].price, kmy_meter_affordable(&b, t[i].price, t[i].n));
+        assert_memory_equal(&a, &b, sizeof a);
+        kmy_lease_check(&a);
+        assert_int_equal(kmy_meter_covers(&b, t[i].price), b.left_nusd >= t[i].price);
+    }
+}
+
 static void take_too_many(void)
 {
     kmy_lease_t lease = lease_of(1999);
@@ -138,6 +167,11 @@ static void take_at_a_negative_price(void)
 {
     kmy_lease_t lease = lease_of(1000);
     kmy_meter_take_ticks(&lease, -1, 1);
+}
+static void take_up_to_some_at_a_negative_price(void)
+{
+    kmy_lease_t lease = lease_of(1000);
+    kmy_meter_take_up_to(&lease, -1, 1);
 }
 static void untake_what_was_not_taken(void)
 {
@@ -161,6 +195,7 @@ static void our_own_bugs_stop_the_program(void **state)
     assert_true(dies(take_too_many));
     assert_true(dies(take_so_many_that_the_sum_wraps));
     assert_true(dies(take_at_a_negative_price));
+    assert_true(dies(take_up_to_some_at_a_negative_price));
     assert_true(dies(untake_what_was_not_taken));
     assert_true(dies(check_a_lease_that_grew));
     assert_true(dies(check_a_lease_that_wrapped));
@@ -170,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(affordable_is_what_the_lease_covers),
+        cmocka_unit_test(as_many_as_the_lease_covers_are_taken_at_once),
         cmocka_unit_test(a_query_is_all_or_nothing),
         cmocka_unit_test(whatever_is_taken_and_given_back_adds_up),
         cmocka_unit_test(our_own_bugs_stop_the_program),

@@ -290,40 +290,44 @@ static bool get_send(door_t *d, const load_t *l, const char *path)
     return door_send(d, text, (size_t)n);
 }
 
-/* -1: not to be had. */
-static int64_t consumed_read(door_t *d)
+/* -1: not to be had, and ctx says why. */
+static int64_t consumed_read(door_t *d, kmy_errctx_t *ctx)
 {
     kmy_view_t body;
     kmy_json_t js;
     kmy_json_field_t f[] = { { .key = "consumed" } };
     int64_t nusd;
-    kmy_errctx_t ctx;
-    if (door_read(d, &body, &ctx) != KMY_OK)
+    if (door_read(d, &body, ctx) != KMY_OK)
         return -1;
     kmy_json_init(&js, body.ptr, body.len);
-    return kmy_json_object(&js, f, 1, NULL) == KMY_OK && money(f[0].token, &nusd) ? nusd : -1;
+    if (kmy_json_object(&js, f, 1, NULL) == KMY_OK && money(f[0].token, &nusd))
+        return nusd;
+    (void)KMY_FAIL(ctx, KMY_BAD_INPUT, "no \"consumed\" in its answer");
+    return -1;
 }
 
-static int64_t total_consumed(const load_t *l)
+static int64_t total_consumed(const load_t *l, kmy_errctx_t *ctx)
 {
     door_t d = { .fd = -1 };
-    kmy_errctx_t ctx;
     int64_t nusd = -1;
-    if (door_open(&d, &l->admin_at, &ctx) == KMY_OK && get_send(&d, l, "/v1/admin/ledger"))
-        nusd = consumed_read(&d);
+    if (door_open(&d, &l->admin_at, ctx) == KMY_OK) {
+        if (get_send(&d, l, "/v1/admin/ledger"))
+            nusd = consumed_read(&d, ctx);
+        else
+            (void)KMY_FAIL(ctx, KMY_UNAVAILABLE, "it takes no bytes");
+    }
     door_close(&d);
     return nusd;
 }
 
 /* What each account consumed so far into consumed_nusd, by several connections at once; their sum, -1: not to be had. */
-static int64_t accounts_consumed(load_t *l)
+static int64_t accounts_consumed(load_t *l, kmy_errctx_t *ctx)
 {
     door_t doors[MINTS_AT_ONCE];
-    kmy_errctx_t ctx;
     uint32_t opened = 0;
     int64_t sum = 0;
     while (opened < MINTS_AT_ONCE && opened < l->accounts_count && sum >= 0)
-        sum = door_open(&doors[opened++], &l->admin_at, &ctx) == KMY_OK ? 0 : -1;
+        sum = door_open(&doors[opened++], &l->admin_at, ctx) == KMY_OK ? 0 : -1;
     for (uint32_t i = 0; i < l->accounts_count && sum >= 0; i += opened) {
         uint32_t n = l->accounts_count - i < opened ? l->accounts_count - i : opened;
         for (uint32_t k = 0; k < n && sum >= 0; k++) {
@@ -332,7 +336,7 @@ static int64_t accounts_consumed(load_t *l)
             sum = get_send(&doors[k], l, path) ? sum : -1;
         }
         for (uint32_t k = 0; k < n && sum >= 0; k++) {
-            int64_t one = l->accounts[i + k].consumed_nusd = consumed_read(&doors[k]);
+            int64_t one = l->accounts[i + k].consumed_nusd = consumed_read(&doors[k], ctx);
             sum = one < 0 ? -1 : sum + one;
         }
     }
@@ -343,9 +347,10 @@ static int64_t accounts_consumed(load_t *l)
 
 int64_t load_door_before(load_t *l, bool whole)
 {
+    kmy_errctx_t ctx = { 0 };
     if (whole)
-        return total_consumed(l);
-    int64_t sum = accounts_consumed(l);
+        return total_consumed(l, &ctx);
+    int64_t sum = accounts_consumed(l, &ctx);
     for (uint32_t i = 0; i < l->accounts_count; i++)
         l->accounts[i].before_nusd = l->accounts[i].consumed_nusd;
     return sum;
@@ -419,8 +424,9 @@ void load_door_audit(load_t *l, bool whole, int64_t before_nusd)
     }
     int64_t until = kmy_mono_ns() + 20 * KMY_NS_PER_S;
     int64_t got;
+    kmy_errctx_t why = { 0 };
     for (;;) { /* leases come back as the sockets close; more than we count is wrong at once */
-        int64_t now = whole ? total_consumed(l) : accounts_consumed(l);
+        int64_t now = whole ? total_consumed(l, &why) : accounts_consumed(l, &why);
         got = now < 0 ? now : now - before_nusd;
         if (got >= charged || got < 0 || kmy_mono_ns() > until)
             break;
@@ -429,9 +435,10 @@ void load_door_audit(load_t *l, bool whole, int64_t before_nusd)
     l->ledger_nusd = got;
     l->charged_nusd = charged;
     l->slack_nusd = slack;
-    bool known = by && got >= 0 && (!whole || accounts_consumed(l) >= 0);
+    bool known = by && got >= 0 && (!whole || accounts_consumed(l, &why) >= 0);
     if (!known)
-        load_fault(l, NULL, LOAD_FAULT_LEDGER, "the admin door does not tell what was consumed");
+        load_fault(l, NULL, LOAD_FAULT_LEDGER, "the admin door does not tell what was consumed: %s",
+                   why.detail);
     else if (got < charged || got > charged + slack)
         miscount(l, "the ledger consumed %" PRId64 " nano-USD, by our count %" PRId64 "..%" PRId64,
                  got, charged, charged + slack);

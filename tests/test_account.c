@@ -1,0 +1,149 @@
+/* engine/account: what nobody waits for leaves room in the keeper's queue for what somebody does. */
+#include "engine/account.h"
+#include "engine/shard.h"
+
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS = 16, ACCOUNTS = 40, LEFT = 1000, SPENT = 10 };
+
+static struct {
+    kmy_shard_t s;
+    kmy_config_t cfg;
+    kmy_topology_t t;
+    kmy_metrics_t metrics;
+    void *mem;
+} x;
+
+/* Forty accounts with a session each, which spent something, and whose report is due. */
+static int begin(void **state)
+{
+    (void)state;
+    kmy_errctx_t ctx;
+    static const char yaml[] = "sources: { pyth: { feeds: [] }, binance: { symbols: [SOLUSDT] } }";
+    memset(&x, 0, sizeof x);
+    assert_int_equal(kmy_config_read(&x.cfg, "test", yaml, sizeof yaml - 1, &ctx), KMY_OK);
+    assert_true(kmy_wake_init(&x.t.keeper_wake));
+    x.mem = aligned_alloc(64, (kmy_queue_bytes(SLOTS, sizeof(kmy_ask_t)) + 63) / 64 * 64);
+    x.s.asks = kmy_queue_init(x.mem, SLOTS, sizeof(kmy_ask_t));
+    x.s.config = &x.cfg;
+    x.s.metrics = &x.metrics;
+    x.s.o.topology = &x.t;
+    x.s.now_ns = 1000 * KMY_NS_PER_S;
+    x.s.accounts = calloc(ACCOUNTS, sizeof *x.s.accounts);
+    x.s.touched = calloc(ACCOUNTS, sizeof *x.s.touched);
+    x.s.accounts_high = x.s.accounts_max = ACCOUNTS;
+    for (uint32_t i = 0; i < ACCOUNTS; i++) {
+        kmy_shard_account_t *acc = &x.s.accounts[i];
+        *acc = (kmy_shard_account_t){ .state = KMY_ACCOUNT_OPEN,
+                                      .id = i + 1,
+                                      .conns_count = 1,
+                                      .conns_head = KMY_NONE,
+                                      .waiters_head = KMY_NONE,
+                                      .waiters_tail = KMY_NONE };
+        acc->lease = (kmy_lease_t){ LEFT + SPENT, LEFT, SPENT, 1, 0 };
+        kmy_account_touch(&x.s, acc);
+    }
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    kmy_wake_fini(&x.t.keeper_wake);
+    free(x.s.accounts);
+    free(x.s.touched);
+    free(x.mem);
+    return 0;
+}
+
+static void reports_leave_a_quarter_of_the_queue_to_who_waits(void **state)
+{
+    (void)state;
+    kmy_account_report(&x.s, false);
+    assert_int_equal(kmy_queue_count(x.s.asks), SLOTS - SLOTS / 4);
+    assert_false(kmy_shard_keeper_keeps_up(&x.s));
+    /* A session that has run dry is heard all the same, its report ahead of its wish. */
+    kmy_shard_account_t *dry = &x.s.accounts[ACCOUNTS - 1];
+    dry->free_nusd = 2 * x.cfg.lease.max_nusd;
+    assert_int_equal(kmy_account_cover(&x.s, dry, x.cfg.lease.max_nusd), KMY_COVER_WAIT);
+    assert_true(dry->lease_asked);
+    assert_int_equal(kmy_queue_count(x.s.asks), SLOTS - SLOTS / 4 + 2);
+}
+
+static void no_report_is_lost_by_waiting_its_turn(void **state)
+{
+    (void)state;
+    uint32_t seen = 0;
+    int64_t consumed = 0;
+    for (int turn = 0; turn < 10; turn++) {
+        kmy_ask_t a;
+        kmy_account_report(&x.s, false);
+        while (kmy_queue_pop(x.s.asks, &a)) {
+            assert_int_equal(a.kind, KMY_ASK_REPORT);
+            consumed += a.consumed_nusd;
+            seen++;
+        }
+    }
+    assert_int_equal(seen, ACCOUNTS);
+    assert_int_equal(consumed, ACCOUNTS * SPENT);
+    assert_int_equal(x.s.touched_count, 0);
+}
+
+/* One comparison after every run of ticks stands for two: is it listed for the next report, and does the lease run low? */
+static void an_account_off_the_list_is_listed_by_the_next_tick_it_pays(void **state)
+{
+    (void)state;
+    kmy_shard_account_t *acc = &x.s.accounts[0];
+    kmy_ask_t a;
+    acc->lease.left_nusd = INT64_C(1) << 50; /* nowhere near low */
+    acc->lease.granted_nusd = acc->lease.left_nusd + SPENT;
+    kmy_account_report(&x.s, false);
+    while (kmy_queue_pop(x.s.asks, &a))
+        ;
+    assert_false(acc->in_touched);
+    uint32_t listed = x.s.touched_count;
+    assert_int_equal(kmy_meter_take_up_to(&acc->lease, 1, 1), 1);
+    kmy_account_took(&x.s, acc);
+    assert_true(acc->in_touched);
+    assert_int_equal(x.s.touched_count, listed + 1);
+    kmy_account_took(&x.s, acc); /* once is enough */
+    assert_int_equal(x.s.touched_count, listed + 1);
+    assert_false(acc->lease_asked);
+}
+
+static void a_lease_that_runs_low_is_asked_for_by_the_tick_that_makes_it_low(void **state)
+{
+    (void)state;
+    kmy_shard_account_t *acc = &x.s.accounts[0];
+    acc->free_nusd = x.cfg.lease.max_nusd;
+    acc->low_nusd = acc->watch_nusd = LEFT - 5;
+    kmy_meter_take_up_to(&acc->lease, 1, 5);
+    kmy_account_took(&x.s, acc);
+    assert_false(acc->lease_asked);
+    kmy_meter_take_up_to(&acc->lease, 1, 1);
+    kmy_account_took(&x.s, acc);
+    assert_true(acc->lease_asked);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(reports_leave_a_quarter_of_the_queue_to_who_waits, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(no_report_is_lost_by_waiting_its_turn, begin, end),
+        cmocka_unit_test_setup_teardown(an_account_off_the_list_is_listed_by_the_next_tick_it_pays,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(
+            a_lease_that_runs_low_is_asked_for_by_the_tick_that_makes_it_low, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
