@@ -9,11 +9,10 @@
 #include "engine/shard.h"
 #include "engine/stream.h"
 
-#define kmy_meter_affordable(lease, price_nusd, n)   ((void)(lease), (void)(price_nusd), (n))
-#define kmy_meter_take_ticks(lease, price_nusd, n)   ((void)(lease), (void)(price_nusd), (void)(n))
+#define kmy_meter_covers(lease, price_nusd)          ((void)(lease), (void)(price_nusd), true)
+#define kmy_meter_take_up_to(lease, price_nusd, n)   ((void)(lease), (void)(price_nusd), (n))
 #define kmy_meter_untake_ticks(lease, price_nusd, n) ((void)(lease), (void)(price_nusd), (void)(n))
-#define kmy_account_touch(shard, account)            ((void)(shard), (void)(account))
-#define kmy_account_refill(shard, account)           ((void)(shard), (void)(account))
+#define kmy_account_took(shard, account)             ((void)(shard), (void)(account))
 
 /* Of the counters the money's alone. */
 #undef KMY_COUNT

@@ -12,24 +12,12 @@ void kmy_egress_mark(kmy_shard_t *s, kmy_conn_t *c)
     s->dirty[s->dirty_count++] = kmy_conn_idx(s, c);
 }
 
-void kmy_egress_push_pending(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
-{
-    kmy_sub_t *sub = &s->subs[idx];
-    sub->pending = true;
-    sub->pending_next = KMY_NONE;
-    if (c->pending_head == KMY_NONE)
-        c->pending_head = idx;
-    else
-        s->subs[c->pending_tail].pending_next = idx;
-    c->pending_tail = idx;
-}
-
 void kmy_egress_pend(kmy_shard_t *s, uint32_t idx)
 {
     kmy_sub_t *sub = &s->subs[idx];
     kmy_conn_t *c = kmy_conn_at(s, sub->conn);
     if (!sub->pending) {
-        if (sub->pace_slots > 0 && kmy_pace_holds(s, idx))
+        if (KMY_RARELY(sub->pace_slots > 0) && kmy_pace_holds(s, idx))
             return;
         kmy_egress_push_pending(s, c, idx);
     }

@@ -4,6 +4,9 @@
 
 #include "engine/egress.h"
 
+/* For a branch on the way of every tick that is seldom taken. */
+#define KMY_RARELY(cond) __builtin_expect(!!(cond), 0)
+
 enum {
     KMY_CONN_SEGMENTS_MAX = 1024, /* pieces in one send of one connection */
     KMY_WARNING_BYTES_MAX = 80 + KMY_SSE_HEAD_BYTES_MAX,
@@ -11,7 +14,17 @@ enum {
 };
 
 /* Appends to the connection's pending list a subscription that is not in it. */
-void kmy_egress_push_pending(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx);
+static inline void kmy_egress_push_pending(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
+{
+    kmy_sub_t *sub = &s->subs[idx];
+    sub->pending = true;
+    sub->pending_next = KMY_NONE;
+    if (c->pending_head == KMY_NONE)
+        c->pending_head = idx;
+    else
+        s->subs[c->pending_tail].pending_next = idx;
+    c->pending_tail = idx;
+}
 
 /* The socket took `sent` bytes of a queue: an empty one is freed. */
 void kmy_egress_settle_queue(kmy_out_t **queue, uint32_t sent);

@@ -13,7 +13,7 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
     kmy_sub_t *sub = &s->subs[seg->sub];
     uint32_t delivered = seg->ticks;
     bool alive = true;
-    if (sent < seg->bytes) {
+    if (KMY_RARELY(sent < seg->bytes)) {
         const kmy_feedlog_t *log = seg->past && c->past ? kmy_past_run(c)
                                    : seg->past          ? kmy_catchup_chunk(c)
                                                         : &s->feeds[sub->feed].log[sub->encoding];
@@ -37,7 +37,7 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
             kmy_egress_push_pending(s, c, seg->sub);
     }
     KMY_COUNT(s->metrics, delivered_tick_total, delivered);
-    if (seg->free_of_charge) {
+    if (KMY_RARELY(seg->free_of_charge)) {
         KMY_COUNT(s->metrics, repeated_tick_total, delivered);
         return alive;
     }
@@ -88,7 +88,7 @@ void kmy_egress_complete(kmy_shard_t *s, const kmy_send_t *send, int res)
         }
         if (kmy_has_output(c) || more)
             kmy_egress_mark(s, c);
-        if (!kmy_has_output(c))
-            kmy_conn_drained(s, c);
+        if (!kmy_has_output(c) && (c->state != KMY_CONN_WS || c->body || c->pipelined))
+            kmy_conn_drained(s, c); /* a WebSocket wants nothing else then */
     }
 }

@@ -73,6 +73,19 @@ static inline const uint8_t *kmy_feedlog_run(const kmy_feedlog_t *log, uint64_t 
 /* How many whole frames from `from` on fit into `bytes` (all of them if they do). */
 uint64_t kmy_feedlog_fit(const kmy_feedlog_t *log, uint64_t from, uint64_t n, size_t bytes);
 
+/* As many whole frames of [from, from + *n) as fit into `room` bytes: one contiguous piece; *n says how many.  The limits are those of kmy_feedlog_run. */
+static inline const uint8_t *kmy_feedlog_piece(const kmy_feedlog_t *log, uint64_t from, uint64_t *n,
+                                               size_t room, size_t *bytes)
+{
+    uint64_t begin = kmy_feedlog_begin(log, from);
+    *bytes = (size_t)(kmy_feedlog_begin(log, from + *n) - begin);
+    if (__builtin_expect(*bytes > room, false)) {
+        *n = kmy_feedlog_fit(log, from, *n, room);
+        *bytes = (size_t)(kmy_feedlog_begin(log, from + *n) - begin);
+    }
+    return log->bytes + (begin & (log->bytes_cap - 1));
+}
+
 /* The first offset at or after `from` whose seq is above `seq`; next: none is.  first <= from <= next. */
 uint64_t kmy_feedlog_after(const kmy_feedlog_t *log, uint64_t from, uint64_t seq);
 

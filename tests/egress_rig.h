@@ -151,6 +151,11 @@ void kmy_account_list(kmy_shard_t *s, kmy_shard_account_t *acc)
     (void)s;
     (void)acc;
 }
+void kmy_account_look(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    (void)s;
+    (void)acc;
+}
 void kmy_account_ask_more(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
     (void)s;
