@@ -6,12 +6,13 @@ import http.server
 import json
 import os
 import signal
+import subprocess
 import tempfile
 import threading
 import time
 from decimal import Decimal
 
-from harness import FEEDS, QUERY_USD, SECONDS, TICK_USD, Daemon, Sim, read_answer, run, until
+from harness import FEEDS, KAMIYO, QUERY_USD, SECONDS, TICK_USD, Daemon, Sim, read_answer, run, until
 from x402_rig import MissingRig, Rig
 
 BTC, SOL = FEEDS
@@ -191,6 +192,34 @@ def a_stock_agent_of_protocol_2_deposits_a_dollar_and_streams():
     ws.drop()
     again = rig.ask("v2", w, "POST", _url(d, DEPOSIT))
     assert again.json["credited"] == "0.100000000" and _credited(d, w) == Decimal("1.10")
+
+
+def a_wallet_at_a_terminal_deposits_what_it_was_told_to_and_nothing_else():
+    d, rig, w = _daemon(), _rig(), _new_wallet()
+
+    def kamiyo(*args, **settings):
+        return subprocess.run([KAMIYO, "deposit", *args, "--url", _url(d, "")], env={"PATH": os.environ["PATH"], **settings}, capture_output=True, text=True, timeout=60)
+
+    r = kamiyo("0.25", KAMIYO_WALLET_KEY=rig.key(w))
+    assert r.returncode == 0 and "credited 0.250000000 USD" in r.stderr, r.stderr
+    assert rig.received(w) == [250000] and rig.key(w)[2:] not in r.stdout + r.stderr
+    ws = d.ws(r.stdout.strip())
+    ws.subscribe(BTC)
+    ws.count(5)
+    ws.drop()
+    with tempfile.NamedTemporaryFile("w") as f:
+        f.write(rig.key(w) + "\n")
+        f.flush()
+        r = kamiyo("0.01", "--wallet", f.name, "--network", "base-sepolia", "--json")
+        assert r.returncode == 0 and json.loads(r.stdout)["credited"] == "0.010000000", r.stderr
+        os.chmod(f.name, 0o644)
+        r = kamiyo("0.01", "--wallet", f.name)
+        assert r.returncode == 1 and "chmod 600" in r.stderr, r.stderr
+    for args, key, code, said in ((("0.25",), None, 2, "KAMIYO_WALLET_KEY"), (("0.25",), "0x12", 1, "64 hex digits"), (("0.0000001",), rig.key(w), 2, "six decimals"),
+                                  (("0.25", "--network", "base"), rig.key(w), 1, "offers no payment"), (("2000",), rig.key(w), 1, "answered 400")):
+        r = kamiyo(*args, **({"KAMIYO_WALLET_KEY": key} if key else {}))
+        assert r.returncode == code and said in r.stderr and r.stdout == "", (args, r.returncode, r.stderr)
+    assert rig.received(w) == [250000, 10000]
 
 
 def the_stock_agents_sign_what_a_dry_stream_is_offered_and_pay_it_on_the_socket():

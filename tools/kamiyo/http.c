@@ -129,6 +129,81 @@ static int judge(const cli_t *cli, const char *url, CURL *curl, CURLcode rc, con
     return CLI_OK;
 }
 
+/* How every request of ours is made. */
+static void set_manners(const cli_t *cli, CURL *curl, const char *url, answer_t *answer,
+                        char fault[CURL_ERROR_SIZE])
+{
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "kamiyo/" KMY_VERSION);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 30L); /* a payment may settle for 20 s */
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fault);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    if (cli->ca)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, cli->ca);
+}
+
+static size_t receive_header(char *data, size_t size, size_t count, void *arg)
+{
+    static const char name[] = "payment-required:";
+    cli_exchange_t *x = arg;
+    size_t n = size * count;
+    if (n > sizeof name && strncasecmp(data, name, sizeof name - 1) == 0 && !x->offer) {
+        const char *value = data + sizeof name - 1;
+        value += strspn(value, " ");
+        x->offer = strndup(value, strcspn(value, "\r\n"));
+    }
+    return n;
+}
+
+int cli_exchange(const cli_t *cli, const char *path, const char *line, cli_exchange_t *x)
+{
+    char fault[CURL_ERROR_SIZE] = "";
+    char *url = NULL;
+    answer_t answer = { 0 };
+    memset(x, 0, sizeof *x);
+    CURL *curl = curl_easy_init();
+    if (!curl || asprintf(&url, "%s%s", cli->url, path) < 0)
+        abort();
+    struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
+    if (line)
+        headers = curl_slist_append(headers, line);
+    set_manners(cli, curl, url, &answer, fault);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
+    CURLcode rc = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &x->status);
+    int code = CLI_OK;
+    if (rc != CURLE_OK)
+        code = cli_fail(cli, "%s: %s", url, fault[0] ? fault : curl_easy_strerror(rc));
+    else if (answer.len)
+        x->body = json_loadb(answer.text, answer.len, JSON_REJECT_DUPLICATES, NULL);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    free(answer.text);
+    free(url);
+    return code;
+}
+
+void cli_exchange_free(cli_exchange_t *x)
+{
+    json_decref(x->body);
+    free(x->offer);
+    memset(x, 0, sizeof *x);
+}
+
+int cli_problem(const cli_t *cli, const char *path, const cli_exchange_t *x)
+{
+    char url[1024];
+    snprintf(url, sizeof url, "%s%s", cli->url, path);
+    return problem(cli, url, x->status, x->body);
+}
+
 int cli_request(const cli_t *cli, cli_door_t door, const char *path, const json_t *body,
                 json_t **out)
 {
@@ -156,18 +231,8 @@ int cli_request(const cli_t *cli, cli_door_t door, const char *path, const json_
         headers = curl_slist_append(headers, "Content-Type: application/json");
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text);
     }
-    curl_easy_setopt(curl, CURLOPT_URL, url);
+    set_manners(cli, curl, url, &answer, fault);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "kamiyo/" KMY_VERSION);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 30L); /* a paid query may settle for 20 s */
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fault);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
-    if (cli->ca)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, cli->ca);
     CURLcode rc = curl_easy_perform(curl);
     code = judge(cli, url, curl, rc, fault, &answer, out);
     curl_slist_free_all(headers);

@@ -24,6 +24,7 @@ typedef struct cli {
     const char *usd;
     const char *feeds; /* of token mint: names and patterns, by commas; NULL: all */
     const char *secret_file;
+    const char *wallet; /* of deposit: file with the key; NULL: KAMIYO_WALLET_KEY */
     const char *key;    /* of verify: file or URL; NULL: the public door's */
     const char *config; /* the daemon's configuration, for check payment; NULL: defaults */
     const char *network, *amount, *pay_to, *fee_payer, *memo,
@@ -47,6 +48,7 @@ int cli_stream(const cli_t *cli);
 int cli_compare(const cli_t *cli);
 int cli_history(const cli_t *cli);
 int cli_account(const cli_t *cli);
+int cli_deposit(const cli_t *cli);
 int cli_snapshot(const cli_t *cli);
 int cli_conns(const cli_t *cli);
 int cli_sources(const cli_t *cli);
@@ -73,6 +75,17 @@ int cli_request(const cli_t *cli, cli_door_t door, const char *path, const json_
                 json_t **out);
 /* `text` percent-encoded behind `path`; the caller frees. */
 char *cli_path(const char *path, const char *text);
+
+/* One POST without a body to the public door, with one more header line (NULL: none).  CLI_OK: there was an answer, of whichever status; the caller
+   frees *x.  Else the fault was told.  cli_problem tells the answer's. */
+typedef struct cli_exchange {
+    long status;
+    char *offer;  /* the value of PAYMENT-REQUIRED; NULL: none */
+    json_t *body; /* NULL: no JSON */
+} cli_exchange_t;
+int cli_exchange(const cli_t *cli, const char *path, const char *line, cli_exchange_t *x);
+void cli_exchange_free(cli_exchange_t *x);
+int cli_problem(const cli_t *cli, const char *path, const cli_exchange_t *x);
 
 /* print.c: JSON as one line, and cells of tables (missing members are "-"; nothing unprintable reaches the terminal). */
 void cli_print_json(const json_t *value);

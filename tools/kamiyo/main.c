@@ -29,6 +29,8 @@ static const struct verb {
       "ticks that the daemon keeps, oldest first: of the last N seconds, at most N (100)" },
     { "account", cli_account, 0, 0, "account [--account ID]",
       "balance of the token's account, or of any (operator)" },
+    { "deposit", cli_deposit, 1, 1, "deposit USD [--network NETWORK] [--wallet FILE] [--force]",
+      "pays by x402 from an EVM wallet (KAMIYO_WALLET_KEY, or --wallet) and prints the token" },
     { "snapshot", cli_snapshot, 0, 0, "snapshot [--feed FEED]",
       "last ticks, read from the store's files under --data" },
     { "conns", cli_conns, 0, 0, "conns", "open connections (operator)" },
@@ -153,6 +155,7 @@ enum {
     O_FORCE,
     O_DROP,
     O_FEEDS,
+    O_WALLET,
     O_HELP,
     O_VERSION
 };
@@ -185,6 +188,7 @@ static const struct option long_options[] = {
     { "force", no_argument, NULL, O_FORCE },
     { "drop", no_argument, NULL, O_DROP },
     { "feeds", required_argument, NULL, O_FEEDS },
+    { "wallet", required_argument, NULL, O_WALLET },
     { "help", no_argument, NULL, O_HELP },
     { "version", no_argument, NULL, O_VERSION },
     { NULL, 0, NULL, 0 },
@@ -217,6 +221,7 @@ static bool take_check(cli_t *cli, int option, bool *known)
         { O_RESOURCE, &cli->resource },
         { O_KEY, &cli->key },
         { O_FEEDS, &cli->feeds },
+        { O_WALLET, &cli->wallet },
     };
     uint64_t n = 0;
     *known = true;
