@@ -382,6 +382,42 @@ def agents_of_both_protocols_deposit_on_solana():
     assert rig.solana("balance", address=rig.solana.at["payTo"])["value"] == str(paid + 100000)
 
 
+def a_transfer_made_alone_on_solana_is_credited_once_to_its_sender():
+    d, rig = _daemon(), _rig()
+    if not rig.solana:
+        print("     no Solana for this processor")
+        return
+    mine, stranger = 4, 5
+    j, other = (rig.ask_solana("v2", w, "POST", _url(d, DEPOSIT)).json for w in (mine, stranger))
+
+    def sent(**more):
+        return rig.solana("transfer", wallet=mine, **more)["tx"]
+
+    def verify(tx, token=j["token"]):
+        return d.ask("POST", "/v1/x402/verify-payment", {"tx_hash": tx, "network": "solana-devnet"}, token=token)
+
+    def balance():
+        return Decimal(d.ask("GET", "/v1/account", token=j["token"]).json["balance"])
+    tx = sent(value=250000)
+    assert verify(tx, None).status == 401 and verify(tx, other["token"]).status == 403 and balance() == Decimal("0.1")
+    for _ in range(2):  # the same answer again, and the money once
+        a = verify(tx)
+        assert a.status == 200 and (a.json["credited"], a.json["balance"], a.json["account"]) == ("0.250000000", "0.350000000", j["account"]), a.body
+    verify(j["transaction"])  # what x402 settled is on the account already
+    assert balance() == Decimal("0.35")
+    assert verify(sent(to=rig.solana.at["wallets"][stranger]["address"], value=7)).status == 404
+    rig.solana("hold", on=True)  # not deep enough yet
+    held = sent(value=50000)
+    a = verify(held)
+    assert a.status == 202 and balance() == Decimal("0.35"), a.body
+    rig.solana("hold", on=False)
+    assert verify(held).status == 200 and balance() == Decimal("0.4")
+    assert verify("2" * 88).status == 202, "nobody has seen it"
+    for bad in ("0x" + "12" * 32, "1" * 40, tx + "22"):
+        assert verify(bad).status == 400, bad
+    assert balance() == Decimal("0.4") and verify(tx, other["token"]).status == 403
+
+
 # --- what a thief tries -----------------------------------------------------------------------------
 
 def only_what_was_offered_is_taken():

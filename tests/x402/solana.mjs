@@ -5,8 +5,10 @@
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
-import { createKeyPairSignerFromPrivateKeyBytes, getAddressEncoder, getBase58Decoder, getBase58Encoder, getCompiledTransactionMessageDecoder, getTransactionDecoder } from "@solana/kit";
-import { TOKEN_PROGRAM_ADDRESS, findAssociatedTokenPda } from "@solana-program/token";
+import { appendTransactionMessageInstructions, createKeyPairSignerFromPrivateKeyBytes, createTransactionMessage, getAddressEncoder, getBase58Decoder, getBase58Encoder,
+  getBase64EncodedWireTransaction, getCompiledTransactionMessageDecoder, getTransactionDecoder, pipe, setTransactionMessageFeePayerSigner, setTransactionMessageLifetimeUsingBlockhash,
+  signTransactionMessageWithSigners } from "@solana/kit";
+import { TOKEN_PROGRAM_ADDRESS, findAssociatedTokenPda, getTransferCheckedInstruction } from "@solana-program/token";
 import { option, serveLines } from "./lines.mjs";
 
 const { LiteSvm, Account, FailedTransactionMetadata } = createRequire(import.meta.url)("litesvm-linux-x64-gnu");
@@ -213,6 +215,17 @@ const rpc = `http://127.0.0.1:${server.address().port}`;
 
 const verbs = {
   async balance({ address }) { return { value: String(tokenOf(await tokenAccount(address))?.amount ?? 0n) }; },
+  // A wallet pays on its own, to the seller or whom it likes.
+  async transfer({ wallet, to = seller.address, value }) {
+    const authority = await createKeyPairSignerFromPrivateKeyBytes(getBase58Encoder().encode(wallets[wallet].key).slice(0, 32));
+    const { blockhash, lastValidBlockHeight } = methods.getLatestBlockhash().value;
+    const transfer = getTransferCheckedInstruction({ source: await tokenAccount(authority.address), mint: MINT, destination: await tokenAccount(to), authority,
+      amount: BigInt(value), decimals: 6 });
+    const message = pipe(createTransactionMessage({ version: 0 }), (m) => setTransactionMessageFeePayerSigner(authority, m),
+      (m) => setTransactionMessageLifetimeUsingBlockhash({ blockhash, lastValidBlockHeight: BigInt(lastValidBlockHeight) }, m),
+      (m) => appendTransactionMessageInstructions([transfer], m));
+    return { tx: send(getBase64EncodedWireTransaction(await signTransactionMessageWithSigners(message))) };
+  },
   lose({ times = 1 }) { loseNext = times; return {}; },
   hold({ on }) { // what was held back is confirmed when it ends
     holdBack = on;
