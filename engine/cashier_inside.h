@@ -147,7 +147,8 @@ struct kmy_cashier {
     int64_t now_ns;  /* monotonic, once per turn */
     int64_t now_s;   /* Unix */
     bool draining;
-    bool open_done; /* all payments of earlier lives were seen */
+    bool open_done;    /* all open payments of earlier lives were seen */
+    bool settled_done; /* then also those that settled so lately that they are still watched */
     bool open_asked;
     char open_id[KMY_PAYMENT_ID_BYTES]; /* of the last one */
     int64_t open_again_ns;
@@ -234,6 +235,9 @@ void kmy_end_settled(kmy_cashier_t *c, kmy_case_t *k);
 const char *kmy_end_used(const kmy_payment_row_t *r);
 /* Step, known_only: the answer that is kept for it, or that there is none. */
 void kmy_end_known(kmy_cashier_t *c, kmy_case_t *k);
+/* One that settled in an earlier life: the watch goes on. */
+void kmy_watch_resume(kmy_cashier_t *c, const kmy_cashier_network_t *net,
+                      const kmy_payment_row_t *row);
 /* Watches it, or frees it where there is nothing to watch. */
 void kmy_watch_begin(kmy_cashier_t *c, kmy_case_t *k);
 /* Returns when it wants to be called again. */

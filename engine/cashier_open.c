@@ -1,6 +1,6 @@
 /* dollar 7/7   in: engine/keeper   out: engine/cashier_pay
 
-   Payments of an earlier life that have not come to their end: one after another, as there is room. */
+   Payments of an earlier life that have not come to their end, then those that settled so lately that a reorganization may reach them: one after another, as there is room. */
 #include "engine/cashier_inside.h"
 
 #include <stdlib.h>
@@ -45,14 +45,29 @@ static void resume(kmy_cashier_t *c, const kmy_payment_row_t *row)
     kmy_pay_go_on(c, k);
 }
 
+/* In 15 minutes 64 blocks stand on a settled payment of Ethereum (12 s each), and more elsewhere. */
+#define WATCHED_NS (900 * KMY_NS_PER_S)
+
+static void watch(kmy_cashier_t *c, const kmy_payment_row_t *row)
+{
+    const kmy_cashier_network_t *net = network_of(c, row);
+    if (net && !kmy_case_of(c, row->id))
+        kmy_watch_resume(c, net, row);
+}
+
 static void next(kmy_cashier_t *c, kmy_job_t *job)
 {
     c->open_asked = false;
     if (job->err == KMY_NOT_FOUND) {
+        c->settled_done = c->open_done;
         c->open_done = true;
+        c->open_id[0] = 0;
     } else if (job->err == KMY_OK) {
         memcpy(c->open_id, job->row_out.id, sizeof c->open_id);
-        if (!kmy_case_of(c, job->row_out.id)) /* else it was presented again meanwhile */
+        if (job->kind == KMY_JOB_NEXT_SETTLED && job->row_out.state == KMY_PAYMENT_SETTLED)
+            watch(c, &job->row_out);
+        else if (job->kind == KMY_JOB_NEXT_OPEN &&
+                 !kmy_case_of(c, job->row_out.id)) /* else it was presented again meanwhile */
             resume(c, &job->row_out);
     } else {
         c->open_again_ns = c->now_ns + KMY_DISK_MS * KMY_NS_PER_MS;
@@ -61,7 +76,7 @@ static void next(kmy_cashier_t *c, kmy_job_t *job)
 
 int64_t kmy_open_turn(kmy_cashier_t *c)
 {
-    if (c->open_done || c->open_asked || c->draining ||
+    if (c->settled_done || c->open_asked || c->draining ||
         c->cases_count >= KMY_CASES - KMY_CASES_RESERVE)
         return INT64_MAX;
     if (c->now_ns < c->open_again_ns)
@@ -69,7 +84,8 @@ int64_t kmy_open_turn(kmy_cashier_t *c)
     kmy_job_t *job = kmy_cashier_job(c);
     if (!job)
         return c->now_ns + KMY_ROOM_MS * KMY_NS_PER_MS;
-    job->kind = KMY_JOB_NEXT_OPEN;
+    job->kind = c->open_done ? KMY_JOB_NEXT_SETTLED : KMY_JOB_NEXT_OPEN;
+    job->expires_ns = kmy_wall_ns() - WATCHED_NS;
     memcpy(job->row.id, c->open_id, sizeof job->row.id);
     c->open_asked = true;
     kmy_cashier_send(c, job, &(kmy_job_note_t){ .done = next });

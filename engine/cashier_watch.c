@@ -120,3 +120,28 @@ void kmy_watch_begin(kmy_cashier_t *c, kmy_case_t *k)
     k->gone_count = 0;
     later(c, k);
 }
+
+static bool is_watched(const kmy_cashier_t *c, const char *payment_id)
+{
+    for (uint32_t i = 0; i < KMY_CASES && c->watched_count > 0; i++) {
+        if (c->cases[i].kind == KMY_CASE_WATCH && strcmp(c->cases[i].row.id, payment_id) == 0)
+            return true;
+    }
+    return false;
+}
+
+void kmy_watch_resume(kmy_cashier_t *c, const kmy_cashier_network_t *net,
+                      const kmy_payment_row_t *row)
+{
+    static const uint8_t none[sizeof row->payer];
+    if (memcmp(row->payer, none, sizeof none) == 0 || is_watched(c, row->id))
+        return; /* made from a transfer: its authorization is not known, so nothing proves that it is gone */
+    kmy_case_t *k = kmy_case_take(c, KMY_CASE_PAYMENT);
+    if (!k)
+        return;
+    k->row = *row;
+    k->net = net;
+    k->entry = net->way.entry;
+    kmy_pay_entry_price(&k->entry, row->amount_units);
+    kmy_watch_begin(c, k);
+}

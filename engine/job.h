@@ -27,6 +27,7 @@ typedef enum {
     KMY_JOB_PAYER,  /* row.account, row.contract: kmy_ledger_account_of_payer */
     KMY_JOB_NEXT_OPEN, /* row.id ("": the first): the next open payment behind it; KMY_NOT_FOUND: no more */
     KMY_JOB_EXPIRE, /* expires_ns: kmy_ledger_hold_expire of what settled until then; row_out.id "": none, there may be more; KMY_NOT_FOUND: no more */
+    KMY_JOB_NEXT_SETTLED, /* row.id, expires_ns: kmy_ledger_next_settled_payment, since then; row_out.state another: there may be more behind row_out.id */
 } kmy_job_kind_t;
 
 typedef struct kmy_job {
@@ -35,7 +36,7 @@ typedef struct kmy_job {
     uint32_t to;   /* STATE: kmy_payment_state_t */
     uint32_t body_bytes;
     uint64_t cashier[2];       /* the cashier's own words, not looked at by the keeper */
-    int64_t expires_ns;        /* NONCE, EXPIRE */
+    int64_t expires_ns;        /* NONCE, EXPIRE, NEXT_SETTLED */
     kmy_payment_row_t row;     /* question */
     kmy_payment_row_t row_out; /* answer: the payment behind the call; zeros if there is none */
     kmy_account_t account;     /* answer, where the call gives one: figures after it */

@@ -185,6 +185,16 @@ static kmy_err_t do_expire(doing_t *d)
     return err;
 }
 
+static kmy_err_t do_next_settled(doing_t *d)
+{
+    kmy_job_t *j = d->j;
+    kmy_err_t err =
+        kmy_ledger_next_settled_payment(d->ledger, j->row.id, j->expires_ns, &j->row_out, &d->ctx);
+    j->row_out.json = NULL; /* nobody submits it again */
+    j->row_out.json_bytes = 0;
+    return err;
+}
+
 static void do_job(kmy_keeper_t *k, kmy_job_t *j)
 {
     static kmy_err_t (*const verbs[])(doing_t *) = {
@@ -193,7 +203,7 @@ static void do_job(kmy_keeper_t *k, kmy_job_t *j)
         [KMY_JOB_REVERSE] = do_reverse, [KMY_JOB_TRANSFER] = do_transfer,
         [KMY_JOB_ANSWER] = do_answer,   [KMY_JOB_NONCE] = do_nonce,
         [KMY_JOB_PAYER] = do_payer,     [KMY_JOB_NEXT_OPEN] = do_next_open,
-        [KMY_JOB_EXPIRE] = do_expire,
+        [KMY_JOB_EXPIRE] = do_expire,   [KMY_JOB_NEXT_SETTLED] = do_next_settled,
     };
     doing_t d = { .k = k, .ledger = k->ledger, .j = j, .now_ns = kmy_wall_ns() };
     KMY_ASSERT(j->kind < sizeof verbs / sizeof verbs[0] && verbs[j->kind]);

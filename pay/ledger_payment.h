@@ -130,6 +130,10 @@ kmy_err_t kmy_ledger_visit_open_payments(kmy_ledger_t *l, kmy_ledger_payment_vis
 /* The next one behind that id ("": the first).  KMY_NOT_FOUND: there is none. */
 kmy_err_t kmy_ledger_next_open_payment(kmy_ledger_t *l, const char *after_id,
                                        kmy_payment_row_t *out, kmy_errctx_t *ctx);
+/* The next one behind that id ("": the first) that is settled and changed at or after since_ns.  Looks at the next 1024 at most: KMY_OK with another state in *out, of which
+   only id and state hold: none among those, call again behind it.  KMY_NOT_FOUND: there is none. */
+kmy_err_t kmy_ledger_next_settled_payment(kmy_ledger_t *l, const char *after_id, int64_t since_ns,
+                                          kmy_payment_row_t *out, kmy_errctx_t *ctx);
 /* Sign-in nonces, 1..191 bytes: KMY_DUPLICATE if it was spent.  Forgotten a day after expires_ns (clocks jump), by a later call. */
 kmy_err_t kmy_ledger_spend_nonce(kmy_ledger_t *l, const char *nonce, int64_t expires_ns,
                                  int64_t now_ns, kmy_errctx_t *ctx);

@@ -195,3 +195,61 @@ kmy_err_t kmy_ledger_visit_open_payments(kmy_ledger_t *l, kmy_ledger_payment_vis
     kmy_ledger_view_end(l, txn);
     return err;
 }
+
+/* --- those that settled lately ------------------------------------------------------------- */
+
+/* From after (exclusive; NULL: from the first), at most 1024 states: the last one looked at.  KMY_NOT_FOUND: there was none. */
+static kmy_err_t look_for_settled(MDB_cursor *cursor, const uint8_t *after, int64_t since_ns,
+                                  kmy_payment_row_t *out, kmy_errctx_t *ctx)
+{
+    enum { LOOKED_AT_MAX = 1024 };
+    kmy_stored_payment_t p;
+    MDB_val value;
+    MDB_val key = { KMY_PAYMENT_ID_BYTES_RAW, (void *)after };
+    int rc = mdb_cursor_get(cursor, &key, &value, after ? MDB_SET_RANGE : MDB_FIRST);
+    if (rc == 0 && after && key.mv_size == KMY_PAYMENT_ID_BYTES_RAW &&
+        memcmp(key.mv_data, after, key.mv_size) == 0)
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    if (rc == MDB_NOTFOUND)
+        return KMY_FAIL(ctx, KMY_NOT_FOUND, "no more payments");
+    for (int i = 0; rc == 0; i++) {
+        memset(&p, 0, sizeof p);
+        if (key.mv_size != KMY_PAYMENT_ID_BYTES_RAW ||
+            !kmy_payment_state_decode(value.mv_data, value.mv_size, &p))
+            return KMY_FAIL(ctx, KMY_CORRUPT, "a payment is damaged: run `kamiyo ledger audit`");
+        kmy_payment_id_decode(key.mv_data, out->id);
+        bool found = p.row.state == KMY_PAYMENT_SETTLED && p.row.changed_ns >= since_ns;
+        out->state = found ? KMY_PAYMENT_SETTLED : 0;
+        if (found || i == LOOKED_AT_MAX - 1)
+            return KMY_OK;
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    return rc == MDB_NOTFOUND ? KMY_OK : kmy_kv_fail(ctx, rc, "payments");
+}
+
+kmy_err_t kmy_ledger_next_settled_payment(kmy_ledger_t *l, const char *after_id, int64_t since_ns,
+                                          kmy_payment_row_t *out, kmy_errctx_t *ctx)
+{
+    uint8_t after[KMY_PAYMENT_ID_BYTES_RAW];
+    kmy_stored_payment_t p;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    memset(out, 0, sizeof *out);
+    if (after_id[0] && !kmy_payment_id_encode(after_id, after))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "a payment id has 32 digits 0-9 a-f");
+    kmy_err_t err = kmy_ledger_view_begin(l, &txn, ctx);
+    if (err != KMY_OK)
+        return err;
+    int rc = mdb_cursor_open(txn, l->dbi[KMY_LEDGER_PAYMENTS], &cursor);
+    err = rc ? kmy_kv_fail(ctx, rc, "payments")
+             : look_for_settled(cursor, after_id[0] ? after : NULL, since_ns, out, ctx);
+    if (rc == 0)
+        mdb_cursor_close(cursor);
+    if (err == KMY_OK && out->state == KMY_PAYMENT_SETTLED) {
+        err = kmy_payment_load(l, txn, out->id, &p, ctx);
+        if (err == KMY_OK)
+            err = kmy_payment_answer_row(l, txn, &p, out, ctx);
+    }
+    kmy_ledger_view_end(l, txn);
+    return err;
+}
