@@ -145,7 +145,8 @@ static kmy_err_t visit_entry(kmy_audit_t *a, MDB_val key, MDB_val value, kmy_err
     if (e.kind == KMY_ENTRY_CREDIT)
         check_ref(a, &e, id);
     kmy_audit_paid(a, &e);
-    return tally_held(a, t, &e, id, ctx);
+    kmy_err_t err = kmy_audit_pass(a, &e, ctx);
+    return err == KMY_OK ? tally_held(a, t, &e, id, ctx) : err;
 }
 
 static void check_name(kmy_audit_t *a, uint64_t id, const uint8_t key[KMY_ID_BYTES])
@@ -243,6 +244,8 @@ static kmy_err_t run(kmy_audit_t *a, kmy_errctx_t *ctx)
         err = kmy_audit_payments(a, ctx);
     if (err == KMY_OK)
         err = kmy_audit_receipts(a, ctx);
+    if (err == KMY_OK)
+        err = kmy_audit_passes(a, ctx);
     if (err != KMY_OK)
         return err;
     check_totals(a);
@@ -279,7 +282,10 @@ kmy_err_t kmy_ledger_audit_txn(MDB_txn *txn, const MDB_dbi dbi[KMY_LEDGER_TABLES
     a.tallies = calloc(a.tallies_count ? a.tallies_count : 1, sizeof *a.tallies);
     if (!a.tallies)
         return KMY_FAIL(ctx, KMY_INTERNAL, "out of memory in the audit");
+    kmy_strmap_init(&a.pass_names);
     err = run(&a, ctx);
+    kmy_strmap_fini(&a.pass_names);
+    free(a.passes_ns);
     for (uint64_t i = 0; i < a.tallies_count; i++)
         free(a.tallies[i].held);
     free(a.tallies);

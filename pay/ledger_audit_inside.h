@@ -2,6 +2,7 @@
 #ifndef KMY_PAY_LEDGER_AUDIT_INSIDE_H
 #define KMY_PAY_LEDGER_AUDIT_INSIDE_H
 
+#include "base/strmap.h"
 #include "pay/ledger_inside.h"
 
 /* What one shard should hold of one account. */
@@ -41,6 +42,11 @@ typedef struct kmy_audit {
     uint64_t payment_claims_count;
     uint64_t transfer_claims_count;
     uint64_t receipts_count; /* that should be kept, by the heads of their chains */
+    /* ledger_pass.c: when each pass ends, as the journal tells it. */
+    kmy_strmap_t pass_names; /* key of its row -> position in passes_ns */
+    int64_t *passes_ns;      /* owned */
+    uint32_t passes_count;
+    uint32_t passes_cap;
 } kmy_audit_t;
 
 #define ULL(x) ((unsigned long long)(x))
@@ -62,5 +68,8 @@ void kmy_audit_paid(kmy_audit_t *a, const kmy_entry_t *e);
 kmy_err_t kmy_audit_payments(kmy_audit_t *a, kmy_errctx_t *ctx);
 /* Chains of receipts against what their accounts consumed (ledger_receipt.c), once all entries were shown. */
 kmy_err_t kmy_audit_receipts(kmy_audit_t *a, kmy_errctx_t *ctx);
+/* Passes: what one entry says, each shown once; then their rows. */
+kmy_err_t kmy_audit_pass(kmy_audit_t *a, const kmy_entry_t *e, kmy_errctx_t *ctx);
+kmy_err_t kmy_audit_passes(kmy_audit_t *a, kmy_errctx_t *ctx);
 
 #endif

@@ -30,7 +30,9 @@
     X(ADDRESSES, "addresses")     /* eip155:0x... -> account */                                    \
     X(HOLDS, "holds")             /* account, id -> price of a query that waits for its answer */  \
     X(ANSWERS, "answers")         /* id -> expiry, body */                                         \
-    X(NONCES, "nonces")           /* sign-in nonce -> expiry */
+    X(NONCES, "nonces")           /* sign-in nonce -> expiry */                                    \
+    X(PASSES, "passes")           /* account, feed -> when its pass ends */                        \
+    X(ORDERS, "orders")           /* account, idempotency key -> a purchase of passes */
 
 typedef enum {
 #define KMY_LEDGER_TABLE_ENUM(id, name) KMY_LEDGER_##id,
@@ -68,6 +70,7 @@ struct kmy_ledger {
     kmy_ledger_sweep_t swept_answers;
     kmy_ledger_sweep_t swept_nonces;
     kmy_ledger_sweep_t swept_holds; /* the same of kmy_ledger_hold_expire */
+    kmy_ledger_sweep_t swept_orders;
 };
 
 /* LMDB gave the environment up: closes it and opens it anew, with what was committed last; leases stay lent.  KMY_IO: the disk does not let us, again

@@ -71,6 +71,7 @@ static const struct {
     [KMY_ENTRY_REVERSE] = { KMY_SIDE_BALANCE, KMY_SIDE_HOUSE },
     [KMY_ENTRY_DEBT] = { KMY_SIDE_DEBT, KMY_SIDE_HOUSE },
     [KMY_ENTRY_REPAY] = { KMY_SIDE_BALANCE, KMY_SIDE_DEBT },
+    [KMY_ENTRY_PASS] = { KMY_SIDE_BALANCE, KMY_SIDE_CONSUMED },
 };
 
 kmy_side_t kmy_entry_from(kmy_entry_kind_t kind)
@@ -86,12 +87,13 @@ kmy_side_t kmy_entry_to(kmy_entry_kind_t kind)
 
 bool kmy_entry_has_ref(kmy_entry_kind_t kind)
 {
-    return kind == KMY_ENTRY_CREDIT || kind == KMY_ENTRY_REVERSE || kind == KMY_ENTRY_DEBT;
+    return kind == KMY_ENTRY_CREDIT || kind == KMY_ENTRY_REVERSE || kind == KMY_ENTRY_DEBT ||
+           kind == KMY_ENTRY_PASS;
 }
 
 /*  0 version   1 kind   2 from   3 to   4 shard (2)   6 mode   7 zero   8 account   16 time   24 amount
    CONSUME:   32 feed (4)   36 price book (4)   40 ticks   48 queries
-   CREDIT, REVERSE, DEBT:   32 length of word   33 length of ref   34 word, ref
+   CREDIT, REVERSE, DEBT, PASS:   32 length of word   33 length of ref   34 word, ref
    from and to follow from kind and are written all the same: a reader in another language needs no table, and the audit has one more
    thing that must agree. */
 size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
@@ -147,7 +149,7 @@ bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
     const uint8_t *in = bytes;
     if (len < KMY_ENTRY_HEAD_BYTES || in[0] != KMY_RECORD_VERSION || in[7] != 0)
         return false;
-    if (in[1] < KMY_ENTRY_CREDIT || in[1] >= KMY_ENTRY_KINDS_END)
+    if (in[1] < KMY_ENTRY_CREDIT || in[1] >= KMY_ENTRY_KINDS_END || in[6] >= KMY_MODES)
         return false;
     *e = (kmy_entry_t){ .kind = (kmy_entry_kind_t)in[1],
                         .mode = in[6],

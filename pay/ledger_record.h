@@ -52,12 +52,23 @@ typedef enum {
     KMY_ENTRY_REVERSE, /* balance  -> house      with word and ref of the credit that a chain took back */
     KMY_ENTRY_DEBT,  /* debt     -> house      the same, for what was not free any more */
     KMY_ENTRY_REPAY, /* balance  -> debt       whatever comes in pays it first */
+    KMY_ENTRY_PASS,  /* balance  -> consumed   a pass: its word is "pass", its ref the feed's name */
     KMY_ENTRY_KINDS_END
 } kmy_entry_kind_t;
 
+/* What was used, as GET /v1/account/usage tells it. */
+typedef enum {
+    KMY_MODE_NONE, /* no use, or of a time that did not tell */
+    KMY_MODE_STREAM,
+    KMY_MODE_QUERY,
+    KMY_MODE_BATCH,
+    KMY_MODE_PASS, /* a pass that was bought, and ticks that came by it */
+    KMY_MODES
+} kmy_mode_t;
+
 typedef struct kmy_entry {
     kmy_entry_kind_t kind; /* gives from and to */
-    uint8_t mode;          /* 0; room for usage by mode (stream, query, batch, pass) */
+    uint8_t mode;          /* kmy_mode_t */
     uint16_t shard;
     uint64_t account_id;
     int64_t time_ns;
@@ -67,7 +78,7 @@ typedef struct kmy_entry {
     uint32_t price_book; /* 0; room for the price book's version */
     uint64_t ticks_count;
     uint64_t queries_count;
-    /* CREDIT, REVERSE, DEBT only; borrowed, not terminated */
+    /* CREDIT, REVERSE, DEBT, PASS only; borrowed, not terminated */
     const char *word; /* its kind: "grant" */
     const char *ref;
     uint8_t word_bytes;

@@ -279,7 +279,7 @@ static void make_format_1(const char *path)
     static const char *const tables[] = { "chains",     "receipts",  "payments", "promises",
                                           "presented",  "open",      "claims",   "open_payers",
                                           "client_ids", "addresses", "holds",    "answers",
-                                          "nonces" };
+                                          "nonces",     "passes",    "orders" };
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
