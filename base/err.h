@@ -34,6 +34,7 @@
     X(TOKEN_REVOKED, "token_revoked", "token was revoked", 401, 4401)                              \
     X(FORBIDDEN, "forbidden", "not allowed", 403, 4401)                                            \
     X(UNPAID, "payment_required", "payment required", 402, 4402)                                   \
+    X(NO_PASS, "no_pass", "no pass for this feed", 403, 4400)                                      \
     X(NO_BALANCE, "insufficient_balance", "balance is used up", 402, 4402)                         \
     X(DUPLICATE, "duplicate", "already applied", 200, 0)                                           \
     X(CONFLICT, "conflict", "same id, other content", 409, 4400)                                   \

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/passes.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
@@ -319,6 +320,8 @@ static void feed_sessions(kmy_shard_t *s, kmy_shard_account_t *acc)
             kmy_subs_go_on(s, c);
         c->starved = false;
         c->paused = false; /* unpaid_told stays until a tick was paid */
+        if (c->pass_subs > 0)
+            kmy_egress_pend_all(s, c);
         kmy_egress_mark(s, c);
     }
 }
@@ -382,6 +385,9 @@ void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
         feed_sessions(s, acc);
         wake_waiters(s, acc);
         break;
+    case KMY_TELL_PASSES:
+        kmy_passes_told(s, acc, &tell->passes);
+        break;
     case KMY_TELL_FIGURES:
         take_figures(acc, tell);
         break;
@@ -430,11 +436,17 @@ static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
     kmy_lease_check(l);
     if (closes) {
         kmy_strmap_del(&s->account_names, acc->name, strlen(acc->name));
+        kmy_passes_forget(acc);
         acc->state = KMY_ACCOUNT_FREE;
         acc->next_free = s->accounts_free;
         s->accounts_free = slot_of(s, acc);
     }
     return true;
+}
+
+bool kmy_account_give_back(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t nusd)
+{
+    return report(s, acc, nusd, false, ASK_SOON);
 }
 
 bool kmy_account_report_now(kmy_shard_t *s, kmy_shard_account_t *acc)
@@ -496,7 +508,8 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
     int64_t every_ns = s->config->lease.report_every_ns;
     if (acc->lease.queries_count > 0 && every_ns > QUERY_REPORT_NS)
         every_ns = QUERY_REPORT_NS;
-    if (give > 0 || (acc->lease.spent_nusd > 0 && (all || report_time(s, acc, every_ns)))) {
+    if (give > 0 || ((acc->lease.spent_nusd > 0 || acc->lease.ticks_count > 0) &&
+                     (all || report_time(s, acc, every_ns)))) {
         if (!all)
             warn_low(s, acc);
         report(s, acc, give, false, ASK_SOON);

@@ -60,6 +60,8 @@ void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_
 
 /* A tell of the keeper about an account of ours. */
 void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell);
+/* Gives back so much of the lease (at most what is left), ahead of what is asked next.  false: the keeper's queue is full. */
+bool kmy_account_give_back(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t nusd);
 /* Reports what was spent, now: a receipt for it follows.  false: the keeper's queue is full. */
 bool kmy_account_report_now(kmy_shard_t *s, kmy_shard_account_t *acc);
 /* Reports what is due; `all`: everything, and gives back every lease (drain).  Returns how many accounts still hold something. */

@@ -66,7 +66,7 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "prices.query", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(prices.query_nusd), "0.0001", 0, 1000 * USD, 0, "one query of one feed" },
     { "prices.market_query", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(prices.market_query_nusd), "0.0002", 0, 1000 * USD, 0, "one query of a market overview feed; not used yet" },
     { "prices.tick", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(prices.tick_nusd), "0.000001", 0, 1000 * USD, 0, "one delivered tick, metered" },
-    { "prices.pass", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(prices.pass_nusd), "0.01", 0, 1000 * USD, 0, "one feed for 24 h, unlimited ticks; shown, not sold yet" },
+    { "prices.pass", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(prices.pass_nusd), "0.01", 0, 1000 * USD, 0, "one feed for 24 h, unlimited ticks: a pass" },
     { "prices.batch_discount", KMY_KEY_INT, KMY_SHAPE_ANY, AT(prices.batch_discount_percent), "20", 0, 100, 0, "percent off in a batch" },
     { "prices.batch_from", KMY_KEY_INT, KMY_SHAPE_ANY, AT(prices.batch_from), "10", 1, 100, 0, "delivered items from which a batch is discounted" },
     { "prices.tiers[].stake", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, NULL, 0, BIG, 0, "KAMIYO staked" },

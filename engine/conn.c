@@ -691,7 +691,8 @@ static void scan_stream(kmy_shard_t *s, kmy_conn_t *c)
     else if (c->authenticated && !c->parked && is_late(s, c, c->ws ? c->ws->len : 0)) {
         KMY_COUNT(s->metrics, request_timeout_total, 1);
         kmy_stream_close(s, c, KMY_TIMEOUT, "a message did not become whole within the time limit");
-    } else if (c->paused && !c->pay && s->now_ns - c->unpaid_ns > cfg->limits.unpaid_grace_ns)
+    } else if (c->paused && !c->pay && c->pass_subs == 0 &&
+               s->now_ns - c->unpaid_ns > cfg->limits.unpaid_grace_ns)
         kmy_stream_close(s, c, KMY_UNPAID, "no payment within the grace period");
     else if (c->authenticated && c->subs_count == 0 && !c->pay &&
              s->now_ns - c->recv_ns > cfg->limits.idle_timeout_ns)

@@ -471,6 +471,8 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
     if (err == KMY_OK)
         kmy_keeper_sign_with(d->keeper, d->receipt_key);
     if (err == KMY_OK)
+        kmy_keeper_sell_with(d->keeper, &d->catalog);
+    if (err == KMY_OK)
         kmy_keeper_rotate_with(d->keeper, rotate_token_key, d);
     if (err == KMY_OK)
         err = kmy_recorder_start(&d->recorder, d->snapshot, d->topology.ring, &d->catalog,

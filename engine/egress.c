@@ -21,8 +21,17 @@ void kmy_egress_pend(kmy_shard_t *s, uint32_t idx)
             return;
         kmy_egress_push_pending(s, c, idx);
     }
-    if (!c->paused && !c->starved)
+    if ((!c->paused && !c->starved) || sub->pass)
         kmy_egress_mark(s, c);
+}
+
+void kmy_egress_pend_all(kmy_shard_t *s, kmy_conn_t *c)
+{
+    for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
+        const kmy_sub_t *sub = &s->subs[i];
+        if (sub->past || sub->cursor < s->feeds[sub->feed].log[sub->encoding].next)
+            kmy_egress_pend(s, i);
+    }
 }
 
 void kmy_egress_unpend(kmy_shard_t *s, uint32_t idx)

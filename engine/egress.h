@@ -16,6 +16,8 @@
 void kmy_egress_mark(kmy_shard_t *s, kmy_conn_t *c);
 /* Puts a subscription into its connection's pending list (if it is not there) and marks the connection unless it is blocked. */
 void kmy_egress_pend(kmy_shard_t *s, uint32_t sub);
+/* Each of c's that has something to deliver: after a pause, in which only passes stood in the list. */
+void kmy_egress_pend_all(kmy_shard_t *s, kmy_conn_t *c);
 /* Takes it out again, before it is freed. */
 void kmy_egress_unpend(kmy_shard_t *s, uint32_t sub);
 

@@ -76,6 +76,8 @@ bool kmy_egress_lags(const kmy_shard_t *s, const kmy_conn_t *c, uint64_t *ticks)
     for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
         const kmy_sub_t *sub = &s->subs[i];
         const kmy_feedlog_t *log = &s->feeds[sub->feed].log[sub->encoding];
+        if (c->paused && !sub->pass)
+            continue; /* it waits for money, not for its socket */
         if (lags(s, sub, log, 1)) {
             *ticks = log->next - sub->cursor;
             return true;
@@ -221,6 +223,7 @@ static run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx, const kmy_f
                                  .ticks = (uint32_t)n,
                                  .past = log != &s->feeds[sub->feed].log[sub->encoding],
                                  .free_of_charge = free_of_charge,
+                                 .pass = sub->pass,
                                  .from = sub->cursor,
                                  .price_nusd = sub->price_nusd });
     sub->cursor += n;
@@ -239,9 +242,14 @@ static bool gather_by_feed(kmy_shard_t *s, kmy_conn_t *c, gather_t *g)
     c->pending_head = KMY_NONE;
     c->pending_tail = KMY_NONE;
     bool unpaid = false;
+    bool passes_only = c->pass_subs > 0 && (c->paused || c->starved);
     while (idx != KMY_NONE) {
         uint32_t next = s->subs[idx].pending_next;
         s->subs[idx].pending = false;
+        if (passes_only && !s->subs[idx].pass) { /* kmy_egress_pend_all, when there is money */
+            idx = next;
+            continue;
+        }
         const kmy_feedlog_t *log = read_from(s, c, idx);
         run_t run = log ? gather_run(s, c, idx, log, log->next, g) : RUN_ALL;
         if (run != RUN_ALL)
@@ -396,8 +404,8 @@ static void gather_all(kmy_shard_t *s, kmy_conn_t *c, gather_t *g, uint32_t budg
     g->budget = budget;
     gather_out(s, c, g);
     bool whole_out = g->bytes == kmy_out_count(c);
-    if (whole_out && kmy_conn_streams(c) && c->authenticated && !c->paused && !c->claiming &&
-        !c->leaving && c->pending_head != KMY_NONE)
+    if (whole_out && kmy_conn_streams(c) && c->authenticated && (!c->paused || c->pass_subs > 0) &&
+        !c->claiming && !c->leaving && c->pending_head != KMY_NONE)
         gather_ticks(s, c, g);
 }
 

@@ -41,11 +41,13 @@ bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *s
         KMY_COUNT(s->metrics, repeated_tick_total, delivered);
         return alive;
     }
-    c->charged_ticks += delivered;
-    if (delivered > 0) {
+    if (delivered > 0)
         kmy_receipts_note(sub, seg->from, delivered, seg->price_nusd);
+    if (seg->pass)
+        return alive; /* not charged, and no sign of money */
+    c->charged_ticks += delivered;
+    if (delivered > 0)
         c->unpaid_told = false;
-    }
     KMY_COUNT(s->metrics, consumed_nusd_total, seg->price_nusd * delivered);
     return alive;
 }
@@ -81,7 +83,8 @@ void kmy_egress_complete(kmy_shard_t *s, const kmy_send_t *send, int res)
     } else if (res != (int)send->bytes) {
         kmy_egress_block(s, c);
     } else {
-        bool more = c->pending_head != KMY_NONE && !c->paused && !c->starved;
+        bool more =
+            c->pending_head != KMY_NONE && ((!c->paused && !c->starved) || c->pass_subs > 0);
         if (!more) {
             c->slow = false;
             c->slow_warned = false;

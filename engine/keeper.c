@@ -10,17 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Each ask may be told to every shard, and answered; or answered with all receipts that are kept.  Each job may be told to every shard twice. */
+/* Each ask may be told to every shard twice, and answered; or answered with all receipts that are kept, or with all passes.  Each job may be told to every
+   shard twice.  Hardly a page of it is ever touched. */
 static size_t tells_max(const kmy_topology_t *t)
 {
-    size_t each = t->shards_count + 1;
-    return BATCH_MAX * (each > KMY_LEDGER_RECEIPTS_KEPT ? each : KMY_LEDGER_RECEIPTS_KEPT) +
-           (size_t)KMY_JOBS * t->shards_count * 2;
+    size_t each = 2 * t->shards_count + 1;
+    size_t passes = KMY_FEEDS_MAX / KMY_PASS_FEEDS_MAX + 1; /* more than receipts are kept */
+    return BATCH_MAX * (each > passes ? each : passes) + (size_t)KMY_JOBS * t->shards_count * 2;
 }
 
 /* --- who serves what ----------------------------------------------------------------------- */
 
-static served_t *served(kmy_keeper_t *k, uint64_t id)
+served_t *kmy_keeper_served(kmy_keeper_t *k, uint64_t id)
 {
     if (id >= k->by_id_cap) {
         uint64_t cap = k->by_id_cap ? k->by_id_cap : 256;
@@ -70,16 +71,22 @@ static void put_figures(kmy_tell_t *t, const kmy_account_t *acc)
     t->queries_count = acc->queries_count;
 }
 
-static void tell_account(kmy_keeper_t *k, const served_t *v, uint32_t shard, uint32_t kind,
-                         const kmy_account_t *acc, int64_t amount_nusd)
+kmy_tell_t *kmy_keeper_tell_shard(kmy_keeper_t *k, const served_t *v, uint32_t shard, uint32_t kind,
+                                  const kmy_account_t *acc)
 {
     kmy_tell_t *t = tell(k, shard, kind);
     t->slot = v->slot[shard];
     t->gen = v->gen[shard];
-    t->amount_nusd = amount_nusd;
     t->mine_nusd = v->lease_nusd[shard];
     put_figures(t, acc);
     t->leased_nusd -= acc->held_nusd; /* no shard will give that back: not worth waiting for */
+    return t;
+}
+
+static void tell_account(kmy_keeper_t *k, const served_t *v, uint32_t shard, uint32_t kind,
+                         const kmy_account_t *acc, int64_t amount_nusd)
+{
+    kmy_keeper_tell_shard(k, v, shard, kind, acc)->amount_nusd = amount_nusd;
 }
 
 /* To all shards of the mask. */
@@ -115,10 +122,11 @@ static void do_open(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_errctx_t ctx = { 0 };
     kmy_err_t err = kmy_ledger_account_by_name(k->ledger, a->text, &acc, &ctx);
     if (err == KMY_OK) {
-        served_t *v = served(k, acc.id);
+        served_t *v = kmy_keeper_served(k, acc.id);
         v->open_mask |= UINT64_C(1) << shard;
         v->slot[shard] = a->slot;
         v->gen[shard] = a->gen;
+        kmy_keeper_tell_passes(k, v, shard, &acc);
         tell_account(k, v, shard, KMY_TELL_OPENED, &acc, 0);
         return;
     }
@@ -130,7 +138,7 @@ static void do_open(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 
 static void do_lease(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
-    served_t *v = served(k, a->account_id);
+    served_t *v = kmy_keeper_served(k, a->account_id);
     kmy_account_t acc;
     kmy_errctx_t ctx = { 0 };
     int64_t granted = 0;
@@ -154,7 +162,7 @@ static void do_report(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     if (a->account_id == 0)
         return; /* an account that the ledger does not know, forgotten by its shard */
-    served_t *v = served(k, a->account_id);
+    served_t *v = kmy_keeper_served(k, a->account_id);
     uint64_t bit = UINT64_C(1) << shard;
     kmy_ledger_report_t r = {
         .account_id = a->account_id,
@@ -263,7 +271,7 @@ void kmy_keeper_tell_change(kmy_keeper_t *k, const kmy_account_t *acc)
 {
     if (acc->id >= k->by_id_cap || !k->by_id[acc->id])
         return; /* nobody serves it */
-    served_t *v = served(k, acc->id);
+    served_t *v = kmy_keeper_served(k, acc->id);
     v->short_mask = 0;
     tell_shards(k, v, v->open_mask, KMY_TELL_CHANGED, acc);
     for (uint32_t i = 0; acc->debt_nusd > 0 && i < k->topology->shards_count; i++) {
@@ -345,11 +353,17 @@ static void do_ledger(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 {
     static void (*const verbs[])(kmy_keeper_t *, uint32_t, const kmy_ask_t *) = {
-        [KMY_ASK_OPEN] = do_open,         [KMY_ASK_LEASE] = do_lease,
-        [KMY_ASK_REPORT] = do_report,     [KMY_ASK_REVOKE] = do_revoke,
-        [KMY_ASK_MINT] = do_mint,         [KMY_ASK_ACCOUNT] = do_account,
-        [KMY_ASK_LEDGER] = do_ledger,     [KMY_ASK_RECEIPT] = do_receipt,
-        [KMY_ASK_RECEIPTS] = do_receipts, [KMY_ASK_ROTATE] = do_rotate,
+        [KMY_ASK_OPEN] = do_open,
+        [KMY_ASK_LEASE] = do_lease,
+        [KMY_ASK_REPORT] = do_report,
+        [KMY_ASK_REVOKE] = do_revoke,
+        [KMY_ASK_MINT] = do_mint,
+        [KMY_ASK_ACCOUNT] = do_account,
+        [KMY_ASK_LEDGER] = do_ledger,
+        [KMY_ASK_RECEIPT] = do_receipt,
+        [KMY_ASK_RECEIPTS] = do_receipts,
+        [KMY_ASK_ROTATE] = do_rotate,
+        [KMY_ASK_PASSES] = kmy_keeper_do_passes,
     };
     KMY_ASSERT(a->kind < sizeof verbs / sizeof verbs[0] && verbs[a->kind]);
     verbs[a->kind](k, shard, a);
@@ -408,6 +422,11 @@ void kmy_keeper_rotate_with(kmy_keeper_t *k, kmy_keeper_rotate_t *rotate, void *
 {
     k->rotate_arg = arg;
     k->rotate = rotate;
+}
+
+void kmy_keeper_sell_with(kmy_keeper_t *k, const kmy_catalog_t *catalog)
+{
+    k->catalog = catalog;
 }
 
 void kmy_keeper_sign_with(kmy_keeper_t *k, const kmy_receipt_key_t *key)

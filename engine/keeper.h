@@ -6,6 +6,7 @@
 #define KMY_ENGINE_KEEPER_H
 
 #include "base/metrics.h"
+#include "engine/catalog.h"
 #include "engine/topology.h"
 #include "pay/ledger_receipt.h"
 
@@ -18,6 +19,8 @@ kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topolog
 typedef kmy_err_t kmy_keeper_rotate_t(void *arg, bool drop, char kid[KMY_JTI_BYTES_MAX],
                                       kmy_errctx_t *ctx);
 void kmy_keeper_rotate_with(kmy_keeper_t *k, kmy_keeper_rotate_t *rotate, void *arg);
+/* Whose feeds passes are sold for, as kmy_keeper_sign_with.  Without it nobody may ask for any, and none are told. */
+void kmy_keeper_sell_with(kmy_keeper_t *k, const kmy_catalog_t *catalog);
 /* With which key receipts are signed: before the first shard is started; borrowed until kmy_keeper_stop.  Without one nobody may ask for any. */
 void kmy_keeper_sign_with(kmy_keeper_t *k, const kmy_receipt_key_t *key);
 /* Does what is still asked, joins, frees.  The shards must have stopped. */

@@ -52,6 +52,7 @@ struct kmy_keeper {
     int64_t refused_ns;                   /* since when the disk refuses batches; 0: it does not */
     int64_t told_ns;                      /* when the log said so last */
     const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
+    const kmy_catalog_t *catalog;         /* NULL: no passes are sold */
     atomic_bool stop;
     pthread_t thread;
 };
@@ -63,6 +64,17 @@ kmy_tell_t *kmy_keeper_answer(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *
                               const kmy_errctx_t *ctx);
 /* The account has more, or less: who serves it looks again; in debt, who holds a lease is called to give it back. */
 void kmy_keeper_tell_change(kmy_keeper_t *k, const kmy_account_t *acc);
+
+/* The account as a shard's message about it begins: to be filled further. */
+kmy_tell_t *kmy_keeper_tell_shard(kmy_keeper_t *k, const served_t *v, uint32_t shard, uint32_t kind,
+                                  const kmy_account_t *acc);
+/* Who serves it; made if need be, and kept as it was until the commit. */
+served_t *kmy_keeper_served(kmy_keeper_t *k, uint64_t id);
+
+/* keeper_pass.c: the account's passes, to the shard that opens it; and a purchase. */
+void kmy_keeper_tell_passes(kmy_keeper_t *k, const served_t *v, uint32_t shard,
+                            const kmy_account_t *acc);
+void kmy_keeper_do_passes(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a);
 
 /* keeper_batch.c: the thread. */
 void *kmy_keeper_run(void *arg);

@@ -12,6 +12,7 @@
 #include "base/tick.h"
 #include "base/wake.h"
 #include "engine/blob.h"
+#include "pay/ledger_pass.h"
 #include "pay/receipt.h"
 
 #include <stdatomic.h>
@@ -29,6 +30,7 @@ typedef enum {
     KMY_ASK_MINT,    /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
     KMY_ASK_ACCOUNT, /* operator: text: account name */
     KMY_ASK_LEDGER,  /* operator: totals */
+    KMY_ASK_PASSES, /* account_id, feeds[from], amount_nusd: the price of each, ref: idempotency key or "" */
 } kmy_ask_kind_t;
 
 typedef struct kmy_ask {
@@ -45,9 +47,14 @@ typedef struct kmy_ask {
     int64_t when_s;
     uint64_t from;
     uint64_t to;
-    char text[KMY_ACCOUNT_BYTES_MAX];
+    union {
+        char text[KMY_ACCOUNT_BYTES_MAX];
+        uint16_t feeds[KMY_PASS_FEEDS_MAX]; /* of PASSES: idx in the catalog */
+    };
     char ref[KMY_ACCOUNT_BYTES_MAX];
 } kmy_ask_t;
+_Static_assert(KMY_FEEDS_MAX <= UINT16_MAX + 1 && KMY_PASS_KEY_BYTES_MAX <= KMY_ACCOUNT_BYTES_MAX,
+               "an order fits");
 
 typedef enum {
     KMY_TELL_OPENED = 1, /* answer to OPEN: err, account figures */
@@ -57,6 +64,7 @@ typedef enum {
     KMY_TELL_RECALL,  /* another shard is short: give back what you do not need */
     KMY_TELL_REVOKED, /* text: jti; to every shard */
     KMY_TELL_RECEIPT, /* to the connection at `slot`: err, receipt, amount_nusd, ticks_count, when_s; ask_kind */
+    KMY_TELL_PASSES, /* passes: the account has these, until then; ahead of OPENED, and when more are bought */
     KMY_TELL_ANSWER, /* to the operator's request at `slot`: err, figures, text */
 } kmy_tell_kind_t;
 
@@ -72,6 +80,12 @@ typedef struct kmy_tell_receipt {
     uint8_t prev[KMY_RECEIPT_HASH_BYTES];
     uint8_t signature[KMY_ED25519_SIGNATURE_BYTES];
 } kmy_tell_receipt_t;
+
+typedef struct kmy_tell_passes {
+    uint32_t count;
+    uint16_t feed[KMY_PASS_FEEDS_MAX]; /* idx in the catalog */
+    int64_t expires_ns[KMY_PASS_FEEDS_MAX];
+} kmy_tell_passes_t;
 
 typedef struct kmy_tell {
     uint32_t kind;
@@ -97,6 +111,7 @@ typedef struct kmy_tell {
             char detail[192];
         };
         kmy_tell_receipt_t receipt; /* of a RECEIPT */
+        kmy_tell_passes_t passes;   /* of a PASSES, and of the ANSWER to one that was done */
     };
 } kmy_tell_t;
 

@@ -42,6 +42,8 @@ bool kmy_reload_own(kmy_shard_t *s)
 static bool announce(kmy_shard_t *s, kmy_sub_t *sub)
 {
     int64_t price_nusd = s->catalog->feeds[sub->feed].tick_nusd;
+    if (sub->pass)
+        return false; /* paid for */
     if ((sub->price_from > 0 ? sub->next_price_nusd : sub->price_nusd) == price_nusd)
         return false;
     uint64_t next = s->feeds[sub->feed].log[sub->encoding].next;

@@ -8,6 +8,7 @@
 #include "engine/drain.h"
 #include "engine/egress.h"
 #include "engine/history_route.h"
+#include "engine/pass_routes.h"
 #include "engine/pay_routes.h"
 #include "engine/query.h"
 #include "engine/reply.h"
@@ -213,6 +214,7 @@ static const struct {
     { KMY_DOOR_PUBLIC, "GET", "/v1/payments/{id}", kmy_pay_state },
     { KMY_DOOR_PUBLIC, "GET", "/.well-known/x402", kmy_pay_about },
     { KMY_DOOR_PUBLIC, "GET", "/v1/account", kmy_account_get_route },
+    { KMY_DOOR_PUBLIC, "POST", "/v1/passes", kmy_pass_buy_route },
     { KMY_DOOR_PUBLIC, "GET", "/v1/history", kmy_history_get },
     { KMY_DOOR_PUBLIC, "GET", "/v1/compare", kmy_compare_get },
     { KMY_DOOR_PUBLIC, "GET", "/v1/snapshot", kmy_snapshot_get },

@@ -10,6 +10,7 @@
 #include "engine/drain.h"
 #include "engine/egress.h"
 #include "engine/page.h"
+#include "engine/passes.h"
 #include "engine/receipts.h"
 #include "engine/reload.h"
 #include "engine/reply.h"
@@ -147,6 +148,8 @@ static void free_memory(kmy_shard_t *s)
     unmap(s->dirty_next, (s->conns_max + REUSED_MAX) * sizeof *s->dirty_next);
     unmap(s->starving, s->conns_max * sizeof *s->starving);
     unmap(s->subs, s->subs_max * sizeof *s->subs);
+    for (uint32_t i = 0; s->accounts && i < s->accounts_high; i++)
+        kmy_passes_forget(&s->accounts[i]);
     unmap(s->accounts, s->accounts_max * sizeof *s->accounts);
     unmap(s->touched, s->accounts_max * sizeof *s->touched);
     unmap(s->stage, KMY_STAGE_BYTES);
@@ -474,6 +477,7 @@ static void housekeep(kmy_shard_t *s)
     s->housekeep_ns = s->now_ns + HOUSEKEEP_MS * KMY_NS_PER_MS;
     kmy_route_date(s);
     accept_again(s);
+    kmy_passes_turn(s);
     kmy_conn_scan(s, s->conns_high * HOUSEKEEP_MS * SCANS_PER_S / 1000 + 1);
     if (atomic_load(&s->phase) == KMY_PHASE_RUN) {
         kmy_account_report(s, false);

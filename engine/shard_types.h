@@ -178,6 +178,7 @@ typedef struct kmy_conn {
     uint32_t pending_head; /* subscriptions with something to deliver */
     uint32_t pending_tail;
     uint32_t subs_count;
+    uint32_t pass_subs;  /* of them, those that cost nothing: they run on while it is paused */
     uint32_t slow_ticks; /* a slow_reader_warning of so many is due; 0: none */
     kmy_in_t *in;
     kmy_out_t *out;
@@ -228,6 +229,7 @@ struct kmy_sub {
     bool past : 1;        /* has not caught up yet: catchup.h */
     bool past_listed : 1; /* wants a chunk */
     bool repeats : 1;     /* some of what comes was charged to an earlier connection: session.h */
+    bool pass : 1;        /* of the plan "pass": price_nusd is 0, and stays so */
     bool skipped : 1;     /* a hole begins at skipped_from: tell before the next tick */
     uint8_t skip_reason;
     uint32_t past_next; /* in the connection's list of those who want a chunk */
@@ -248,6 +250,12 @@ typedef enum {
     KMY_ACCOUNT_OPEN,
     KMY_ACCOUNT_UNKNOWN
 } kmy_account_state_t;
+
+/* A feed that an account may stream for nothing (passes.h). */
+typedef struct kmy_pass {
+    int64_t expires_ns; /* wall clock */
+    uint32_t feed;      /* idx in the catalog */
+} kmy_pass_t;
 
 typedef struct kmy_shard_account {
     char name[KMY_ACCOUNT_BYTES_MAX];
@@ -274,6 +282,9 @@ typedef struct kmy_shard_account {
     uint32_t waiters_head; /* parked connections */
     uint32_t waiters_tail;
     uint32_t next_free;
+    kmy_pass_t *passes; /* owned */
+    uint32_t passes_count;
+    uint32_t passes_cap;
 } kmy_shard_account_t;
 
 /* The newest of one source. */
@@ -312,6 +323,7 @@ typedef struct kmy_segment {
     uint32_t ticks;
     bool past;           /* TICKS: of the connection's chunk, not of the live log */
     bool free_of_charge; /* TICKS: charged to an earlier connection */
+    bool pass;           /* TICKS: by a pass */
     uint64_t from;       /* TICKS: first offset; OWN: where in the stage */
     int64_t price_nusd;  /* TICKS: of each */
 } kmy_segment_t;
@@ -487,8 +499,10 @@ struct kmy_shard {
     int64_t date_s;
     int64_t now_ns; /* monotonic, once per turn */
     int64_t now_wall_ns;
-    int64_t housekeep_ns;   /* when it is due */
-    int64_t status_ns;      /* the same for status frames */
+    int64_t housekeep_ns; /* when it is due */
+    int64_t
+        passes_end_ns; /* wall clock: no pass of the accounts here ends before; 0: there is none */
+    int64_t status_ns; /* the same for status frames */
     int64_t accept_told_ns; /* when it was last logged that no descriptors are left; 0: never */
     uint8_t
         accepts_due; /* doors whose accept ended without one, by bit: armed again at the next housekeeping */

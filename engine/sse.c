@@ -177,8 +177,9 @@ bool kmy_sse_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
     if (!kmy_query_secure_scoped(s, c, req, shown ? token : NULL, cheapest_nusd, &acc, &claims,
                                  &answered))
         return answered;
-    if (kmy_stream_plan_allowed(s, &claims, &ctx) != KMY_OK) {
-        kmy_reply_problem(s, c, req, KMY_FORBIDDEN, ctx.detail);
+    err = kmy_stream_plan_allowed(s, acc, &claims, &ctx);
+    if (err != KMY_OK) {
+        kmy_reply_problem(s, c, req, err, ctx.detail);
         return true;
     }
     if (!kmy_reply_events(s, c, req) || kmy_view_is(req->method, "HEAD"))

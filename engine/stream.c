@@ -7,6 +7,7 @@
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/offers.h"
+#include "engine/passes.h"
 #include "engine/receipts.h"
 #include "engine/routes.h"
 #include "engine/scope.h"
@@ -88,7 +89,7 @@ void kmy_stream_payment_required(kmy_shard_t *s, const kmy_shard_account_t *acc,
 {
     int64_t required = 0; /* the cheapest tick it waits for */
     for (uint32_t i = c->subs_head; i != KMY_NONE; i = s->subs[i].next) {
-        if (required == 0 || s->subs[i].price_nusd < required)
+        if (!s->subs[i].pass && (required == 0 || s->subs[i].price_nusd < required))
             required = s->subs[i].price_nusd;
     }
     kmy_buf_t b = kmy_frame_begin(s, "payment_required", NULL);
@@ -362,8 +363,10 @@ static kmy_err_t read_options(kmy_json_field_t *f, subscribe_options_t *o, kmy_e
             return KMY_FAIL(ctx, KMY_BAD_INPUT,
                             "\"slow_reader\" must be \"conflate\", \"drop\" or \"close\"");
     }
-    if (f[PLAN].token.type != KMY_JSON_ERROR && !kmy_json_is(f[PLAN].token, "metered"))
-        return KMY_FAIL(ctx, KMY_UNSUPPORTED, "\"plan\" can only be \"metered\" yet");
+    o->sub.pass = kmy_json_is(f[PLAN].token, "pass");
+    if (f[PLAN].token.type != KMY_JSON_ERROR && !o->sub.pass &&
+        !kmy_json_is(f[PLAN].token, "metered"))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"plan\" must be \"metered\" or \"pass\"");
     if (o->from.type != KMY_JSON_ERROR && o->from.type != KMY_JSON_OBJECT)
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"from\" must map feed names to \"<epoch>:<offset>\"");
     return kmy_session_read(f[SESSION].token, o->session, ctx);
@@ -434,7 +437,7 @@ static void put_subscribed(kmy_shard_t *s, kmy_buf_t *b, const kmy_sub_t *sub,
     kmy_buf_fmt(b, ",\"epoch\":\"%s\",\"offset\":%" PRIu64, s->o.epoch,
                 s->feeds[sub->feed].last.offset);
     kmy_frame_nusd(b, "price_tick", sub->price_nusd);
-    kmy_buf_str(b, ",\"plan\":\"metered\"}");
+    kmy_buf_str(b, sub->pass ? ",\"plan\":\"pass\"}" : ",\"plan\":\"metered\"}");
 }
 
 /* The names of a list, one after the other, as they were sent. */
@@ -487,6 +490,8 @@ static kmy_err_t check_subscribe(kmy_shard_t *s, const kmy_conn_t *c, kmy_json_t
         err = read_feeds(s, feeds, max, &want->sel, ctx);
     if (err == KMY_OK)
         err = kmy_scope_check(s, c->scope, &want->sel, ctx);
+    if (err == KMY_OK && want->o.sub.pass && c->account != KMY_NONE)
+        err = kmy_passes_check(s, &s->accounts[c->account], &want->sel, ctx);
     if (err == KMY_OK)
         err = read_resume(s, want->o.from, &want->sel, want->resume, ctx);
     if (err != KMY_OK)
@@ -723,7 +728,7 @@ kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text,
     *cheapest_nusd = INT64_MAX;
     for (uint32_t i = 0; i < planned.sel.count; i++) {
         uint32_t feed = planned.sel.feed[i];
-        int64_t price = s->catalog->feeds[feed].tick_nusd;
+        int64_t price = planned.o.sub.pass ? 0 : s->catalog->feeds[feed].tick_nusd;
         *cheapest_nusd = price < *cheapest_nusd ? price : *cheapest_nusd;
         if (held->given)
             planned.resume[feed] = held->same_epoch ? kmy_subs_resume(s, feed, held->seq)
@@ -732,10 +737,11 @@ kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text,
     return KMY_OK;
 }
 
-kmy_err_t kmy_stream_plan_allowed(const kmy_shard_t *s, const kmy_token_claims_t *claims,
-                                  kmy_errctx_t *ctx)
+kmy_err_t kmy_stream_plan_allowed(const kmy_shard_t *s, const kmy_shard_account_t *acc,
+                                  const kmy_token_claims_t *claims, kmy_errctx_t *ctx)
 {
-    return kmy_scope_check(s, claims->scope, &planned.sel, ctx);
+    kmy_err_t err = kmy_scope_check(s, claims->scope, &planned.sel, ctx);
+    return err == KMY_OK && planned.o.sub.pass ? kmy_passes_check(s, acc, &planned.sel, ctx) : err;
 }
 
 void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,

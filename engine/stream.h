@@ -24,10 +24,10 @@ typedef struct kmy_stream_held {
    it is kept, with what it borrows from text, for kmy_stream_begin in the same turn.  Else the reason for an HTTP answer; nothing has changed. */
 kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text, size_t len,
                           const kmy_stream_held_t *held, int64_t *cheapest_nusd, kmy_errctx_t *ctx);
+/* Is the token for all feeds of the plan, and has the account the passes it wants? */
+kmy_err_t kmy_stream_plan_allowed(const kmy_shard_t *s, const kmy_shard_account_t *acc,
+                                  const kmy_token_claims_t *claims, kmy_errctx_t *ctx);
 /* The head of the answer is out: c becomes a session of acc, and what was planned last begins. */
-/* Is the token for all feeds of the plan? */
-kmy_err_t kmy_stream_plan_allowed(const kmy_shard_t *s, const kmy_token_claims_t *claims,
-                                  kmy_errctx_t *ctx);
 void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
                       const kmy_token_claims_t *claims);
 

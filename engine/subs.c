@@ -248,7 +248,8 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_su
     kmy_sub_t *sub = &s->subs[idx];
     kmy_shard_feed_t *f = &s->feeds[feed];
     *sub = (kmy_sub_t){
-        .price_nusd = s->catalog->feeds[feed].tick_nusd,
+        .price_nusd = o->pass ? 0 : s->catalog->feeds[feed].tick_nusd,
+        .pass = o->pass,
         .conn = kmy_conn_idx(s, c),
         .feed = feed,
         .next = c->subs_head,
@@ -270,6 +271,7 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_su
     }
     c->subs_head = idx;
     c->subs_count++;
+    c->pass_subs += o->pass;
     s->subs_count++;
     KMY_GAUGE(s->metrics, subscription_open, s->subs_count);
     place_cursor(s, sub, &f->log[sub->encoding], o->snapshot, resume);
@@ -289,6 +291,7 @@ static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
     list_del(s, f, sub->feed_pos);
     leave_log(s, &f->log[sub->encoding]);
     c->subs_count--;
+    c->pass_subs -= sub->pass;
     s->subs_count--;
     KMY_GAUGE(s->metrics, subscription_open, s->subs_count);
     sub->next = s->subs_free;

@@ -15,6 +15,7 @@ typedef struct kmy_sub_options {
         encoding; /* KMY_ENC_JSON becomes KMY_ENC_JSON_Z where permessage-deflate was negotiated, and the other way round */
     bool snapshot;
     uint32_t pace_slots; /* max_hz (pace.h); 0: every tick */
+    bool pass;           /* costs nothing; that there is a pass was checked (passes.h) */
 } kmy_sub_options_t;
 
 /* Where a client that holds everything up to `seq` goes on in a feed: behind offset 0 if that is not known any more. */

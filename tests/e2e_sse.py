@@ -247,7 +247,7 @@ def what_cannot_be_streamed_is_refused_by_an_ordinary_answer():
             ("empty name", BTC + ",", {}, 404, "unknown_feed"), ("encoding", BTC, {"encoding": "flatbuffers"}, 400, "bad_request"),
             ("option", BTC, {"slow_reader": "wait"}, 400, "bad_request"), ("option", BTC, {"snapshot": "5"}, 400, "bad_request"),
             ("option", BTC, {"max_hz": "fast"}, 400, "bad_request"), ("option", BTC, {"max_hz": "-1"}, 400, "bad_request"),
-            ("option", BTC, {"plan": "gold"}, 415, "unsupported"), ("twice", BTC, {"max_hz": "1&max_hz=2"}, 400, "bad_request"),
+            ("option", BTC, {"plan": "gold"}, 400, "bad_request"), ("twice", BTC, {"max_hz": "1&max_hz=2"}, 400, "bad_request"),
             ("patterns", ",".join(["*"] * 17), {}, 429, "limit_reached"), ("id", BTC, {"last": "nonsense"}, 400, "bad_request"),
             ("id", BTC, {"last": "x" * 100 + ":5"}, 400, "bad_request"), ("id", BTC, {"last": "e:99999999999999999999"}, 400, "bad_request")):
         a = _refused(d, token, feeds, **more)
