@@ -52,7 +52,7 @@ typedef enum {
     KMY_ENTRY_REVERSE, /* balance  -> house      with word and ref of the credit that a chain took back */
     KMY_ENTRY_DEBT,  /* debt     -> house      the same, for what was not free any more */
     KMY_ENTRY_REPAY, /* balance  -> debt       whatever comes in pays it first */
-    KMY_ENTRY_PASS,  /* balance  -> consumed   a pass: its word is "pass", its ref the feed's name */
+    KMY_ENTRY_PASS, /* balance  -> consumed   a pass: its word is "pass", its ref the feed's name */
     KMY_ENTRY_KINDS_END
 } kmy_entry_kind_t;
 

@@ -79,11 +79,10 @@ static void what_is_encoded_is_decoded(void **state)
 
 static void no_other_length_or_version_is_taken(void **state)
 {
-    static const kmy_entry_kind_t kinds[] = { KMY_ENTRY_CREDIT,  KMY_ENTRY_LEASE,
-                                              KMY_ENTRY_CONSUME, KMY_ENTRY_RETURN,
-                                              KMY_ENTRY_RECOVER, KMY_ENTRY_REVERSE,
-                                              KMY_ENTRY_DEBT,    KMY_ENTRY_REPAY,
-                                              KMY_ENTRY_PASS };
+    static const kmy_entry_kind_t kinds[] = {
+        KMY_ENTRY_CREDIT,  KMY_ENTRY_LEASE, KMY_ENTRY_CONSUME, KMY_ENTRY_RETURN, KMY_ENTRY_RECOVER,
+        KMY_ENTRY_REVERSE, KMY_ENTRY_DEBT,  KMY_ENTRY_REPAY,   KMY_ENTRY_PASS
+    };
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         kmy_entry_t e = { .kind = kinds[i],
