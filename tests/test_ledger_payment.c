@@ -270,6 +270,50 @@ static void a_sign_in_nonce_is_spent_once_and_forgotten_a_day_behind_its_end(voi
     rig_remove(&r);
 }
 
+static void payments_that_settled_lately_are_found_a_thousand_states_at_a_time(void **state)
+{
+    (void)state;
+    enum { ALL = 2100 };
+    rig_t r;
+    kmy_payment_row_t row;
+    unsigned found = 0, calls = 0;
+    rig_make(&r, 1);
+    rig_open(&r);
+    rig_begin(&r);
+    for (unsigned n = 1; n <= ALL; n++) {
+        char id[KMY_PAYMENT_ID_HEX + 1];
+        pay_id(id, n);
+        assert_int_equal(pay_reserve(&r, pay_row(n, n), NULL), KMY_OK);
+        if (n % 700 == 0) /* one old, two young */
+            assert_int_equal(kmy_ledger_payment_settle(r.ledger, id, pay_tx(n), 0,
+                                                       NOW + (n == 700 ? 99 : 100), NULL, NULL,
+                                                       &r.ctx),
+                             KMY_OK);
+    }
+    rig_commit(&r);
+    memset(&row, 0, sizeof row);
+    for (;; calls++) {
+        char after[KMY_PAYMENT_ID_HEX + 1];
+        memcpy(after, row.id, sizeof after);
+        kmy_err_t err = kmy_ledger_next_settled_payment(r.ledger, after, NOW + 100, &row, &r.ctx);
+        if (err == KMY_NOT_FOUND)
+            break;
+        assert_int_equal(err, KMY_OK);
+        assert_true(strcmp(row.id, after) > 0);
+        if (row.state != KMY_PAYMENT_SETTLED)
+            continue;
+        char id[KMY_PAYMENT_ID_HEX + 1];
+        pay_id(id, 1400 + 700 * found++);
+        assert_string_equal(row.id, id);
+        assert_int_equal(row.amount_units, 1000000);
+    }
+    assert_int_equal(found, 2);
+    assert_in_range(calls, 3, 4);
+    assert_int_equal(kmy_ledger_next_settled_payment(r.ledger, "no id", NOW, &row, &r.ctx),
+                     KMY_BAD_INPUT);
+    rig_remove(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +325,7 @@ int main(void)
         cmocka_unit_test(open_payments_are_visited_in_order_and_the_others_are_not),
         cmocka_unit_test(what_is_no_payment_is_refused_and_leaves_no_trace),
         cmocka_unit_test(a_sign_in_nonce_is_spent_once_and_forgotten_a_day_behind_its_end),
+        cmocka_unit_test(payments_that_settled_lately_are_found_a_thousand_states_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
