@@ -58,6 +58,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
+    kmy_config_free(&x.cfg);
     kmy_wake_fini(&x.t.keeper_wake);
     free(x.s.accounts);
     free(x.s.touched);
