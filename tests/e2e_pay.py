@@ -416,6 +416,12 @@ def a_transfer_made_alone_on_solana_is_credited_once_to_its_sender():
     for bad in ("0x" + "12" * 32, "1" * 40, tx + "22"):
         assert verify(bad).status == 400, bad
     assert balance() == Decimal("0.4") and verify(tx, other["token"]).status == 403
+    payments = _payments(rig)  # where more blocks must stand on it than do
+    payments["networks"][1]["confirmations"] = 5
+    with Daemon(_shared["sim"], **{"payments__" + k: v for k, v in payments.items()}) as strict:
+        token = _deposited(strict, _made(strict, _new_wallet()))["token"]  # anybody's: whose it is is looked at later
+        a = strict.ask("POST", "/v1/x402/verify-payment", {"tx_hash": tx, "network": "solana-devnet"}, token=token)
+        assert a.status == 202, a.body
 
 
 # --- what a thief tries -----------------------------------------------------------------------------
