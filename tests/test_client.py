@@ -93,6 +93,7 @@ class StandIn:
         await ws.prepare(request)
         sent = 0
         balance = 1_000_000_000
+        ended = []
         async for message in ws:
             if message.type != WSMsgType.TEXT:
                 break
@@ -103,10 +104,13 @@ class StandIn:
                     continue
                 await ws.send_json({"type": "balance", "id": op["id"], "balance": f"{(balance - 1000 * charged) / 1e9:.9f}",
                                     "charged_ticks": charged})
+                for feed in ended if how != "unsigned" else ():  # they wait for the disk: behind everything else
+                    await ws.send_json({"type": "receipt", "feed": feed, "ticks": sent // len(ended), "sig": "h.p.s"})
             elif op["op"] == "subscribe":
                 sent += await self.serve(ws, how, op)
             elif op["op"] == "unsubscribe":
-                await ws.send_json({"type": "unsubscribed", "id": op["id"], "feeds": op["feeds"]})
+                ended = op["feeds"]
+                await ws.send_json({"type": "unsubscribed", "id": op["id"], "feeds": ended})
         return ws
 
     async def serve(self, ws, how, op):
@@ -214,6 +218,15 @@ class Client(unittest.TestCase):
     def test_a_server_that_does_not_answer_the_last_question_is_a_failure(self):
         done, last = self.stream("silent", "SOL/USD", "--count", "20")
         self.assertEqual((done.returncode, last["agree"], last["charged"]), (1, False, None))
+
+    def test_it_waits_for_the_receipts_but_not_for_ever(self):
+        done, last = self.stream("ok", "SOL/USD", "A/B", "--seconds", "1")
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([e["feed"] for e in lines if e.get("type") == "receipt"], ["SOL/USD", "A/B"])
+        self.assertLess(last["seconds"], 2)
+        done, last = self.stream("unsigned", "SOL/USD", "--count", "20")
+        self.assertEqual((done.returncode, last["agree"]), (0, True), done.stderr)
+        self.assertGreater(last["seconds"], 2.9)
 
     def test_an_unknown_feed_is_named_with_the_nearest(self):
         done, _ = self.stream("unknown", "SOL/UDS", "--seconds", "1")

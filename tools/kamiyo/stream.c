@@ -14,6 +14,7 @@
 
 #define OPEN_WAIT_NS    (10 * KMY_NS_PER_S)
 #define CLOSE_WAIT_NS   (5 * KMY_NS_PER_S)
+#define RECEIPT_WAIT_NS (3 * KMY_NS_PER_S) /* they wait for the disk, not longer */
 #define BALANCE_POLL_NS (5 * KMY_NS_PER_S)
 
 enum { ID_BALANCE = 1, ID_SUBSCRIBE = 2, ID_UNSUBSCRIBE = 3, ID_FINAL = 4 };
@@ -137,6 +138,14 @@ static void on_gap(session_t *s, const json_t *frame)
                cli_cell(frame, "reason", reason, sizeof reason));
 }
 
+static void on_receipt(session_t *s, const json_t *frame)
+{
+    book_feed_t *f = book_feed(&s->book, text_of(frame, "feed"));
+    json_int_t ticks = json_integer_value(json_object_get(frame, "ticks"));
+    if (f && ticks > 0)
+        book_receipt(f, (uint64_t)ticks);
+}
+
 static void on_subscribed(session_t *s, const json_t *frame)
 {
     const json_t *feeds = json_object_get(frame, "feeds");
@@ -188,6 +197,8 @@ static void on_frame(session_t *s, const json_t *frame)
         on_tick(s, frame);
     else if (strcmp(type, "gap") == 0)
         on_gap(s, frame);
+    else if (strcmp(type, "receipt") == 0)
+        on_receipt(s, frame);
     else if (strcmp(type, "subscribed") == 0)
         on_subscribed(s, frame);
     else if (strcmp(type, "balance") == 0)
@@ -253,7 +264,16 @@ static kmy_err_t run(session_t *s, kmy_errctx_t *ctx)
     return err;
 }
 
-/* Unsubscribes and waits for the server's own count; ticks that were under way are still counted. */
+/* The receipts of what just ended: a log without them proves nothing (`kamiyo verify`).  Their absence is no fault here: the account keeps the newest. */
+static void await_receipts(session_t *s)
+{
+    int64_t end_ns = kmy_mono_ns() + RECEIPT_WAIT_NS;
+    kmy_err_t err = KMY_OK;
+    while ((err == KMY_OK || err == KMY_AGAIN) && !book_is_covered(&s->book))
+        err = step(s, end_ns, NULL);
+}
+
+/* Unsubscribes and waits for the server's own count, then for receipts; ticks that were under way are still counted. */
 static kmy_err_t settle(session_t *s, kmy_errctx_t *ctx)
 {
     int64_t end_ns = kmy_mono_ns() + CLOSE_WAIT_NS;
@@ -265,6 +285,8 @@ static kmy_err_t settle(session_t *s, kmy_errctx_t *ctx)
         if (err == KMY_AGAIN)
             err = KMY_OK;
     }
+    if (s->have_final)
+        await_receipts(s);
     return err;
 }
 

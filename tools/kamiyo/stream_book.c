@@ -65,3 +65,17 @@ void book_gap(book_t *b, book_feed_t *f, uint64_t from, uint64_t to, bool epoch)
         b->gap_ticks_count += to - from + 1;
     f->last_offset = to;
 }
+
+void book_receipt(book_feed_t *f, uint64_t ticks)
+{
+    uint64_t open = f->ticks_count - f->receipt_ticks_count;
+    f->receipt_ticks_count += ticks < open ? ticks : open;
+}
+
+bool book_is_covered(const book_t *b)
+{
+    for (size_t i = 0; i < b->feeds_count; i++)
+        if (b->feeds[i].receipt_ticks_count < b->feeds[i].ticks_count)
+            return false;
+    return true;
+}

@@ -14,7 +14,8 @@ typedef struct book_feed {
     char name[KMY_FEED_NAME_BYTES_MAX];
     uint64_t last_offset; /* 0: none yet */
     uint64_t ticks_count;
-    int64_t price_nusd; /* per tick, as `subscribed` said */
+    uint64_t receipt_ticks_count; /* of these ticks, how many stand in receipts that came */
+    int64_t price_nusd;           /* per tick, as `subscribed` said */
 } book_feed_t;
 
 typedef struct book {
@@ -35,5 +36,9 @@ book_feed_t *book_feed(book_t *b, const char *name);
 void book_tick(book_t *b, book_feed_t *f, uint64_t offset);
 /* A gap frame over [from, to]: must begin right after the last tick or gap; `epoch` gaps start the count anew. */
 void book_gap(book_t *b, book_feed_t *f, uint64_t from, uint64_t to, bool epoch);
+/* A receipt frame over so many ticks. */
+void book_receipt(book_feed_t *f, uint64_t ticks);
+/* Every tick stands in a receipt. */
+bool book_is_covered(const book_t *b);
 
 #endif

@@ -278,7 +278,8 @@ int cli_verify(const cli_t *cli)
     }
     json_t *accounts = judge_all(&b);
     size_t faults = json_array_size(b.faults);
-    if (b.count == 0 && faults == 0) {
+    bool empty = b.count == 0 && faults == 0;
+    if (empty && cli->json) {
         fault(&b, 0, "there is no receipt in it");
         faults = 1;
     }
@@ -293,7 +294,10 @@ int cli_verify(const cli_t *cli)
     json_decref(accounts);
     json_decref(b.faults);
     free(b.held);
+    if (empty && !cli->json)
+        return cli_fail(cli, "there is no receipt in %s", cli->words[0]);
     return faults == 0 ? CLI_OK
-           : cli->json ? CLI_FAILED
-                       : cli_fail(cli, "%zu faults in %s", faults, cli->words[0]);
+           : cli->json
+               ? CLI_FAILED
+               : cli_fail(cli, "%zu fault%s in %s", faults, faults == 1 ? "" : "s", cli->words[0]);
 }
