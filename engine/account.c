@@ -217,13 +217,16 @@ static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_n
     kmy_account_touch(s, acc); /* who cannot say it now says it at the next housekeeping */
     const kmy_lease_t *l = &acc->lease;
     int64_t most = need_nusd > s->config->lease.max_nusd ? need_nusd : s->config->lease.max_nusd;
+    acc->retry_nusd = amount_nusd;
     if (l->granted_nusd + amount_nusd > most && l->spent_nusd > 0 &&
         !report(s, acc, 0, false, when == ASK_SOON ? ASK_SOON : ASK_AHEAD))
         return;
     if (amount_nusd > most - l->granted_nusd)
         amount_nusd = most - l->granted_nusd;
-    if (amount_nusd <= 0)
+    if (amount_nusd <= 0) {
+        acc->retry_nusd = 0;
         return;
+    }
     kmy_ask_t a = {
         .kind = KMY_ASK_LEASE,
         .slot = slot_of(s, acc),
@@ -232,6 +235,8 @@ static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_n
         .amount_nusd = amount_nusd,
     };
     acc->lease_asked = ask(s, &a, when);
+    if (acc->lease_asked)
+        acc->retry_nusd = 0;
 }
 
 /* A lease that is used up, or half used, in a quarter of lease.target was too small: the next one is twice as large.  Without this a busy account's first
@@ -502,6 +507,10 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
     if (forget) {
         report(s, acc, acc->lease.left_nusd, true, ASK_SOON);
         return acc->state == KMY_ACCOUNT_FREE;
+    }
+    if (acc->retry_nusd > 0 && !all) { /* somebody may wait for it */
+        ask_lease(s, acc, acc->retry_nusd, acc->retry_nusd, ASK_NOW);
+        return false;
     }
     int64_t give = all ? acc->lease.left_nusd : 0;
     /* Whoever queries sees its balance in each answer, from whichever shard: the others learn of it within a second. */

@@ -271,13 +271,15 @@ typedef struct kmy_shard_account {
     kmy_lease_t lease;
     int64_t free_nusd;      /* at the keeper, as last told */
     int64_t elsewhere_nusd; /* leased to other shards, as last told */
-    int64_t rate_nusd_s;    /* spending rate of the last report periods */
-    int64_t low_nusd;       /* a lease below it is filled up: half of what the rate wants */
-    int64_t watch_nusd;     /* low_nusd; while it is not in_touched, above any lease */
-    int64_t report_ns;      /* monotonic time of the last report */
-    int64_t leased_ns;      /* the same of the last lease; 0: none yet */
-    int64_t idle_ns;        /* since when nobody uses it; 0: somebody does */
-    uint32_t conns_head;    /* sessions */
+    int64_t
+        retry_nusd; /* a lease of so much that no room was to ask for: at the next housekeeping; 0: none */
+    int64_t rate_nusd_s; /* spending rate of the last report periods */
+    int64_t low_nusd;    /* a lease below it is filled up: half of what the rate wants */
+    int64_t watch_nusd;  /* low_nusd; while it is not in_touched, above any lease */
+    int64_t report_ns;   /* monotonic time of the last report */
+    int64_t leased_ns;   /* the same of the last lease; 0: none yet */
+    int64_t idle_ns;     /* since when nobody uses it; 0: somebody does */
+    uint32_t conns_head; /* sessions */
     uint32_t conns_count;
     uint32_t waiters_head; /* parked connections */
     uint32_t waiters_tail;

@@ -135,6 +135,27 @@ static void a_lease_that_runs_low_is_asked_for_by_the_tick_that_makes_it_low(voi
     assert_true(acc->lease_asked);
 }
 
+/* Nothing spent, so nothing to report: only the wish itself is left to remember it by. */
+static void who_found_no_room_to_ask_for_a_lease_is_heard_later(void **state)
+{
+    (void)state;
+    kmy_ask_t a = { .kind = KMY_ASK_REPORT };
+    kmy_shard_account_t *dry = &x.s.accounts[0];
+    dry->lease = (kmy_lease_t){ 0 };
+    dry->free_nusd = x.cfg.lease.max_nusd;
+    while (kmy_queue_push(x.s.asks, &a))
+        ;
+    assert_int_equal(kmy_account_cover(&x.s, dry, 100), KMY_COVER_WAIT);
+    assert_false(dry->lease_asked);
+    while (kmy_queue_pop(x.s.asks, &a))
+        ;
+    kmy_account_report(&x.s, false);
+    assert_true(dry->lease_asked);
+    assert_true(kmy_queue_pop(x.s.asks, &a));
+    assert_int_equal(a.kind, KMY_ASK_LEASE);
+    assert_true(a.amount_nusd >= 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +166,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(
             a_lease_that_runs_low_is_asked_for_by_the_tick_that_makes_it_low, begin, end),
+        cmocka_unit_test_setup_teardown(who_found_no_room_to_ask_for_a_lease_is_heard_later, begin,
+                                        end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
