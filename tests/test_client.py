@@ -124,6 +124,22 @@ class StandIn:
         if how == "revoked":
             await ws.close(code=4401, message=b"token was revoked")
             return 0
+        if how == "lost":
+            await ws.send_json(tick(feeds[0], 10))
+            ws._req.transport.abort()
+            return 1
+        if how == "pauses" or how == "drained":
+            await ws.send_json(tick(feeds[0], 10))
+            if how == "drained":
+                await ws.send_json({"type": "goaway", "reason": "drain", "reconnect_after_ms": 1500})
+                await ws.close(code=1012, message=b"restart")
+                return 1
+            why = "no payment within the grace period"
+            await ws.send_json({"type": "error", "code": "insufficient_balance", "message": why, "retry": False})
+            await ws.close(code=4402, message=why.encode())
+            return 1
+        if how == "complains":
+            await ws.send_json({"type": "error", "code": "internal", "message": "a passing trouble", "retry": True})
         if how == "garbage":
             await ws.send_str("not json")
             return 0
@@ -237,6 +253,21 @@ class Client(unittest.TestCase):
         done, _ = self.stream("revoked", "SOL/USD", "--seconds", "5")
         self.assertEqual(done.returncode, 1)
         self.assertIn("the server closed with 4401 token was revoked; get a new token", done.stderr)
+
+    def test_whatever_ends_it_there_is_a_closing_line_and_one_that_says_why(self):
+        for how, why in (("lost", ""), ("drained", "(drain: the daemon goes on without new sessions); connect again in 1.5 s"),
+                         ("pauses", "4402 no payment within the grace period; top the account up (kamiyo deposit USD)")):
+            done = self.run_it("stream", "SOL/USD", "--token", how, "--seconds", "5")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("received 1 ticks = 0.000001000 USD; it ended before", done.stdout.splitlines()[-1])
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            self.assertIn(why, done.stderr)
+            done, last = self.stream(how, "SOL/USD", "--seconds", "5")
+            self.assertEqual((done.returncode, last["received"], last["charged"]), (1, 1, None))
+
+    def test_an_error_that_no_close_follows_is_told(self):
+        done, last = self.stream("complains", "SOL/USD", "--count", "20")
+        self.assertEqual((done.returncode, done.stderr, last["agree"]), (0, "kamiyo stream: internal: a passing trouble\n", True))
 
     def test_a_refused_handshake_is_told(self):
         done, _ = self.stream("expired", "SOL/USD", "--seconds", "5")

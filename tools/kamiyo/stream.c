@@ -29,6 +29,10 @@ typedef struct session {
     bool have_final;
     bool subscribed;
     bool failed; /* an error frame ended it; told already */
+    char error
+        [512]; /* an error frame of no request: a close mostly follows, and one line tells both; "": none */
+    char goaway[32];            /* the reason of the goaway frame; "": none came */
+    int64_t reconnect_after_ms; /* what it said */
 } session_t;
 
 static volatile sig_atomic_t stop_asked;
@@ -174,25 +178,49 @@ static void on_balance(session_t *s, const json_t *frame)
     s->have_final = charged != NULL;
 }
 
-static void on_error(session_t *s, const json_t *frame)
-{
-    json_int_t id = json_integer_value(json_object_get(frame, "id"));
-    const char *closest = text_of(frame, "closest");
-    cli_fail(s->cli, "%s: %s%s%s%s", text_of(frame, "code"), text_of(frame, "message"),
-             *closest ? "; did you mean " : "", closest, *closest ? "?" : "");
-    if (id == ID_SUBSCRIBE || !s->subscribed)
-        s->failed = true;
-}
-
 static void tell(const session_t *s, const char *what)
 {
     if (!s->cli->json)
         puts(what);
 }
 
+/* No close followed the error. */
+static void tell_error(session_t *s)
+{
+    if (s->error[0])
+        cli_fail(s->cli, "%s", s->error);
+    s->error[0] = '\0';
+}
+
+static void on_error(session_t *s, const json_t *frame)
+{
+    json_int_t id = json_integer_value(json_object_get(frame, "id"));
+    const char *closest = text_of(frame, "closest");
+    if (!json_object_get(frame, "id")) {
+        snprintf(s->error, sizeof s->error, "%s: %s", text_of(frame, "code"),
+                 text_of(frame, "message"));
+        return;
+    }
+    cli_fail(s->cli, "%s: %s%s%s%s", text_of(frame, "code"), text_of(frame, "message"),
+             *closest ? "; did you mean " : "", closest, *closest ? "?" : "");
+    if (id == ID_SUBSCRIBE || !s->subscribed)
+        s->failed = true;
+}
+
+static void on_goaway(session_t *s, const json_t *frame)
+{
+    char text[80];
+    snprintf(s->goaway, sizeof s->goaway, "%s", text_of(frame, "reason"));
+    s->reconnect_after_ms = json_integer_value(json_object_get(frame, "reconnect_after_ms"));
+    snprintf(text, sizeof text, "the server is going away (%s)",
+             cli_cell(frame, "reason", (char[32]){ 0 }, 32));
+    tell(s, text);
+}
+
 static void on_frame(session_t *s, const json_t *frame)
 {
     const char *type = text_of(frame, "type");
+    tell_error(s);
     if (strcmp(type, "tick") == 0)
         on_tick(s, frame);
     else if (strcmp(type, "gap") == 0)
@@ -212,7 +240,7 @@ static void on_frame(session_t *s, const json_t *frame)
     else if (strcmp(type, "low_balance") == 0)
         tell(s, "balance is running low");
     else if (strcmp(type, "goaway") == 0)
-        tell(s, "the server is going away");
+        on_goaway(s, frame);
 }
 
 /* Receives and handles one message. */
@@ -311,7 +339,12 @@ static int report(session_t *s, int64_t started_ns, int code)
     } else if (s->have_final) {
         printf("received %" PRIu64 ", charged %" PRIu64 " ticks = %s USD, they %s\n",
                b->ticks_count, s->charged_count, charge, agree ? "agree" : "DISAGREE");
+    } else if (s->subscribed) {
+        printf("received %" PRIu64
+               " ticks = %s USD; it ended before the server said what it charged\n",
+               b->ticks_count, charge);
     }
+    fflush(stdout); /* the closing line before the fault */
     if (b->violations_count)
         code = cli_fail(s->cli, "%" PRIu64 " frames out of place; the first: %s",
                         b->violations_count, b->first_violation);
@@ -321,13 +354,23 @@ static int report(session_t *s, int64_t started_ns, int code)
     return code;
 }
 
-static int why(const session_t *s, const kmy_errctx_t *ctx, kmy_err_t err)
+/* The stream ended by itself: one line, with what the frames before said about it. */
+static int why(session_t *s, const kmy_errctx_t *ctx, kmy_err_t err)
 {
     uint16_t code = s->ws.close_code;
-    return cli_fail(s->cli, "%s: %s%s", s->cli->url,
-                    ctx->detail[0] ? ctx->detail : kmy_err_text(err),
+    const char *detail = ctx->detail[0] ? ctx->detail : kmy_err_text(err);
+    const char *reason = s->ws.close_reason;
+    char away[160] = "";
+    if (s->goaway[0] && code == 1012)
+        snprintf(away, sizeof away, " (%s%s); connect again in %.1f s", s->goaway,
+                 strcmp(s->goaway, "drain") == 0 ? ": the daemon goes on without new sessions" : "",
+                 (double)s->reconnect_after_ms / 1000.0);
+    if (s->error[0] && reason[0] && strstr(s->error, reason))
+        s->error[0] = '\0'; /* the close says the same */
+    return cli_fail(s->cli, "%s: %s%s%s%s%s", s->cli->url, detail, s->error[0] ? "; " : "",
+                    s->error, away,
                     code == 4401   ? "; get a new token"
-                    : code == 4402 ? "; top the account up"
+                    : code == 4402 ? "; top the account up (kamiyo deposit USD)"
                                    : "");
 }
 
@@ -357,8 +400,13 @@ int cli_stream(const cli_t *cli)
     err = run(&s, &ctx);
     if (err == KMY_OK && !s.failed)
         err = settle(&s, &ctx);
-    int code = s.failed ? CLI_FAILED : err == KMY_OK ? CLI_OK : why(&s, &ctx, err);
-    code = report(&s, started_ns, code);
+    int code = report(&s, started_ns, CLI_OK);
+    if (s.failed)
+        code = CLI_FAILED;
+    else if (err != KMY_OK)
+        code = why(&s, &ctx, err);
+    else
+        tell_error(&s);
     cli_ws_close(&s.ws);
     book_free(&s.book);
     return code;
