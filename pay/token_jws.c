@@ -168,15 +168,16 @@ size_t kmy_token_jws_sign(const kmy_token_key_t *key, const void *payload, size_
 typedef struct candidates {
     size_t first;
     size_t count;
+    bool gone; /* none, since its kid names no key of ours: dropped at a rotation, mostly */
 } candidates_t;
 
 static candidates_t by_kid(const kmy_token_key_t *key, kmy_json_token_t kid)
 {
     for (size_t i = 0; i < key->count; i++) {
         if (kmy_json_is(kid, key->keys[i].kid))
-            return (candidates_t){ i, 1 };
+            return (candidates_t){ i, 1, false };
     }
-    return (candidates_t){ 0, 0 };
+    return (candidates_t){ 0, 0, true };
 }
 
 /* A header of somebody else's making: an object with "alg":"HS256", perhaps "typ":"JWT", perhaps the kid of one of our keys, and nothing else.  All
@@ -184,8 +185,8 @@ static candidates_t by_kid(const kmy_token_key_t *key, kmy_json_token_t kid)
    member that stands twice. */
 static candidates_t header_members(const kmy_token_key_t *key, kmy_json_t *js)
 {
-    const candidates_t none = { 0, 0 };
-    candidates_t may = { 0, key->count };
+    const candidates_t none = { 0, 0, false };
+    candidates_t may = { 0, key->count, false };
     bool seen[3] = { false, false, false };
     for (;;) {
         kmy_json_token_t name = kmy_json_next(js);
@@ -216,17 +217,17 @@ static candidates_t header_read(const kmy_token_key_t *key, const char *text, si
     kmy_json_t js;
     for (size_t i = 0; i < key->count; i++) { /* each token we made */
         if (len == key->keys[i].head_len && memcmp(text, key->keys[i].head, len) == 0)
-            return (candidates_t){ i, 1 };
+            return (candidates_t){ i, 1, false };
     }
     if (len == sizeof plain - 1 && memcmp(text, plain, len) == 0)
-        return (candidates_t){ 0, key->count };
+        return (candidates_t){ 0, key->count, false };
     if (!kmy_base64_decode(KMY_BASE64_URL, text, len, json, sizeof json, &json_len))
-        return (candidates_t){ 0, 0 };
+        return (candidates_t){ 0, 0, false };
     kmy_json_init(&js, json, json_len);
-    candidates_t may = { 0, 0 };
+    candidates_t may = { 0, 0, false };
     if (kmy_json_next(&js).type == KMY_JSON_OBJECT)
         may = header_members(key, &js);
-    return kmy_json_next(&js).type == KMY_JSON_END ? may : (candidates_t){ 0, 0 };
+    return kmy_json_next(&js).type == KMY_JSON_END ? may : (candidates_t){ 0, 0, false };
 }
 
 /* All candidates are tried, whichever is right: the time tells nothing. */
@@ -260,6 +261,9 @@ kmy_err_t kmy_token_jws_open(const kmy_token_key_t *key, const char *token, size
     const char *tag = dot2 + 1;
     size_t tag_len = len - (size_t)(tag - token);
     candidates_t may = header_read(key, token, (size_t)(dot - token));
+    if (may.gone)
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED,
+                        "the key that this token was signed with is gone: get a new token");
     if (may.count == 0)
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED,
                         "token header must be HS256, with no member more than a kid of ours");

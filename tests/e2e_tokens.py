@@ -68,6 +68,8 @@ def a_rotation_changes_who_signs_and_nobody_notices():
             # The key leaked: all that was signed before is void, at once.
             _rotate(e, "--drop")
             assert not _good(e, old) and not _good(e, new)
+            for token in (old, new):
+                assert "is gone: get a new token" in e.ask("GET", "/v1/account", token=token).body.decode()
             assert _good(e, e.mint("local:a", "0"))
             e.stop()
 
