@@ -38,6 +38,20 @@ static kmy_err_t take(const term_t *t, kmy_errctx_t *ctx)
     return KMY_OK;
 }
 
+/* Only one of name and chain was given, and it is none that we know. */
+static kmy_err_t unknown_network(const kmy_pay_entry_t *e, kmy_errctx_t *ctx)
+{
+    char known[KMY_PAY_NETWORK_NAMES_BYTES_MAX];
+    const char *closest = kmy_pay_network_closest(e->name);
+    if (!e->name[0])
+        return KMY_FAIL(ctx, KMY_CONFIG,
+                        "name is missing, and no network is known by the chain '%.60s'", e->chain);
+    kmy_pay_network_names(known);
+    return KMY_FAIL(ctx, KMY_CONFIG, "no network '%.24s' is known%s%s%s known: %s; else say chain",
+                    e->name, closest ? ", did you mean " : "", closest ? closest : "",
+                    closest ? "?" : ";", known);
+}
+
 static kmy_err_t take_terms(kmy_pay_entry_t *e, const kmy_pay_terms_t *t, kmy_errctx_t *ctx)
 {
     const char *key = t->name && t->name[0] ? t->name : t->chain ? t->chain : "";
@@ -62,10 +76,7 @@ static kmy_err_t take_terms(kmy_pay_entry_t *e, const kmy_pay_terms_t *t, kmy_er
         if (err != KMY_OK)
             return err;
     }
-    if (!e->name[0] || !e->chain[0])
-        return KMY_FAIL(ctx, KMY_CONFIG, "%s is missing, and no network is known by the other",
-                        e->name[0] ? "chain" : "name");
-    return KMY_OK;
+    return e->name[0] && e->chain[0] ? KMY_OK : unknown_network(e, ctx);
 }
 
 static kmy_err_t evm_address(const char *what, const char *text,

@@ -1,5 +1,8 @@
 #include "pay/network.h"
 
+#include "base/err.h"
+#include "base/nearest.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -27,6 +30,38 @@ const kmy_pay_network_t *kmy_pay_network(const char *name_or_chain)
             strcmp(networks[i].chain, name_or_chain) == 0)
             return &networks[i];
     return NULL;
+}
+
+void kmy_pay_network_names(char out[KMY_PAY_NETWORK_NAMES_BYTES_MAX])
+{
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
+        size_t len = strlen(networks[i].name);
+        KMY_ASSERT(at + len + 3 <= KMY_PAY_NETWORK_NAMES_BYTES_MAX);
+        if (at > 0) {
+            memcpy(out + at, ", ", 2);
+            at += 2;
+        }
+        memcpy(out + at, networks[i].name, len);
+        at += len;
+    }
+    out[at] = '\0';
+}
+
+const char *kmy_pay_network_closest(const char *name)
+{
+    const char *best = NULL;
+    size_t len = strlen(name);
+    unsigned limit = kmy_nearest_limit(len);
+    for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
+        const char *known = networks[i].name;
+        unsigned d = kmy_nearest_distance(name, len, known, strlen(known), limit);
+        if (d > limit || (best && d == limit))
+            continue;
+        best = known;
+        limit = d;
+    }
+    return best;
 }
 
 bool kmy_pay_network_in_v1(const char *name)

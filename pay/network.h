@@ -24,4 +24,10 @@ bool kmy_pay_network_in_v1(const char *name);
 /* By v1 name or by CAIP-2 id; NULL: not known. */
 const kmy_pay_network_t *kmy_pay_network(const char *name_or_chain);
 
+enum { KMY_PAY_NETWORK_NAMES_BYTES_MAX = 128 };
+/* For people: the names of all known ones, "base, ethereum, ...". */
+void kmy_pay_network_names(char out[KMY_PAY_NETWORK_NAMES_BYTES_MAX]);
+/* The known name that was probably meant by another one; NULL: nothing is near. */
+const char *kmy_pay_network_closest(const char *name);
+
 #endif

@@ -167,7 +167,8 @@ static const struct {
       "wrong checksum; if each digit is right, it is 0x70997970C51812dc3A010C7d01b50e0d17dc79C8" },
     { "payments: { networks: [ { name: mine, pay_to: "
       "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" } ] }\n",
-      "f.yaml:1: payments.networks[0]: chain is missing, and no network is known by the other" },
+      "f.yaml:1: payments.networks[0]: no network 'mine' is known; known: base, base-sepolia, "
+      "ethereum, sepolia, polygon, arbitrum, solana, solana-devnet; else say chain" },
     { "payments: { networks: [ { name: base, chain: \"eip155:1\", pay_to: "
       "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" } ] }\n",
       "f.yaml:1: payments.networks[0]: chain of the network base is eip155:8453, not eip155:1" },

@@ -33,6 +33,16 @@ static void every_known_network_makes_an_entry(void **state)
     assert_null(kmy_pay_network(""));
 }
 
+static void a_typo_is_near_to_one_name_and_a_strange_name_to_none(void **state)
+{
+    (void)state;
+    assert_string_equal(kmy_pay_network_closest("Bsae"), "base");
+    assert_string_equal(kmy_pay_network_closest("base_sepolia"), "base-sepolia");
+    assert_string_equal(kmy_pay_network_closest("solana-devnt"), "solana-devnet");
+    assert_null(kmy_pay_network_closest("bitcoin"));
+    assert_null(kmy_pay_network_closest(""));
+}
+
 static void the_legacy_client_knows_neither_ethereum_nor_arbitrum(void **state)
 {
     (void)state;
@@ -47,6 +57,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_known_network_makes_an_entry),
+        cmocka_unit_test(a_typo_is_near_to_one_name_and_a_strange_name_to_none),
         cmocka_unit_test(the_legacy_client_knows_neither_ethereum_nor_arbitrum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
