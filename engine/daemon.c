@@ -361,8 +361,10 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
         if (err == KMY_OK && i == 0) {
             kmy_door_text(&public_door, d->public_text);
             err = kmy_offers_init(&d->offers, d->config, d->public_text, ctx);
-            if (err == KMY_OK)
+            if (err == KMY_OK) {
                 kmy_demand_members(&d->offers);
+                kmy_offers_tell(&d->offers);
+            }
         }
         if (err == KMY_OK && i == 0)
             err = kmy_door_listen(&admin_door, false, &o.listen_fd[KMY_DOOR_ADMIN], ctx);

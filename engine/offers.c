@@ -1,6 +1,7 @@
 /* dollar 1/7   in: configuration, the public door's address   out: pay/challenge, by engine/demand */
 #include "engine/offers.h"
 
+#include "base/log.h"
 #include "pay/network.h"
 
 #include <ctype.h>
@@ -78,6 +79,45 @@ kmy_err_t kmy_offers_init(kmy_offers_t *out, const kmy_config_t *config, const c
         err = add_way(out, &config->payments.networks[i], ctx);
     out->open = out->ways_count > 0 && config->payments.facilitator[0];
     return err;
+}
+
+static bool is_way(const kmy_offers_t *o, const char *chain)
+{
+    for (size_t i = 0; i < o->ways_count; i++)
+        if (strcmp(o->ways[i].entry.chain, chain) == 0)
+            return true;
+    return false;
+}
+
+void kmy_offers_tell(const kmy_offers_t *o)
+{
+    const kmy_config_t *cfg = o->config;
+    size_t count = cfg->payments.networks_count;
+    size_t asked = 0;
+    for (size_t i = 0; i < count; i++) {
+        const kmy_config_network_t *n = &cfg->payments.networks[i];
+        asked += n->rpc[0] != 0;
+        if (!is_way(o, n->chain))
+            kmy_log(KMY_LOG_WARN, "kamiyod",
+                    "payments.networks[%zu] (%s) is not offered: without fee_payer, the "
+                    "facilitator's address, nobody can sign for it",
+                    i, n->name);
+    }
+    if (count == 0 && cfg->payments.facilitator[0])
+        kmy_log(KMY_LOG_WARN, "kamiyod",
+                "no payments are offered: payments.facilitator is set, but payments.networks is "
+                "empty");
+    else if (count > 0 && !cfg->payments.facilitator[0])
+        kmy_log(KMY_LOG_WARN, "kamiyod",
+                "no payments are offered: payments.networks has no payments.facilitator to settle "
+                "them; %s",
+                asked == 0 ? "nor are transfers credited, since none of the networks has an rpc"
+                : asked < count ? "transfers count (POST /v1/x402/verify-payment) where a network "
+                                  "has an rpc"
+                                : "transfers count (POST /v1/x402/verify-payment)");
+    else if (count > 0 && !o->open)
+        kmy_log(KMY_LOG_WARN, "kamiyod",
+                "no payments are offered: none of payments.networks can be");
 }
 
 void kmy_offers_url(const kmy_offers_t *o, const char *path, char out[KMY_RESOURCE_URL_BYTES_MAX])

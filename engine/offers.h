@@ -36,6 +36,9 @@ typedef struct kmy_offers {
 kmy_err_t kmy_offers_init(kmy_offers_t *out, const kmy_config_t *config, const char *bound,
                           kmy_errctx_t *ctx);
 
+/* Says in the log what is configured and yet not offered, and why.  Once at start. */
+void kmy_offers_tell(const kmy_offers_t *o);
+
 /* The whole address of one of our paths ("/v1/deposit"). */
 void kmy_offers_url(const kmy_offers_t *o, const char *path, char out[KMY_RESOURCE_URL_BYTES_MAX]);
 /* The v1 name of a chain that we are paid on; the CAIP-2 id itself if there is none. */

@@ -137,9 +137,12 @@ bool kmy_pay_deposit(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     if (kmy_paid_wanted(req))
         return pay_in(s, c, req, &demand);
     if (kmy_throttle_address(s, c, req))
-        kmy_demand_pay(s, c, req, &demand, KMY_UNPAID, NULL,
-                       "pay one of these amounts: it is credited to the payer, who gets a token", 0,
-                       "");
+        kmy_demand_pay(
+            s, c, req, &demand, KMY_UNPAID, NULL,
+            s->o.offers->open
+                ? "pay one of these amounts: it is credited to the payer, who gets a token"
+                : "payments are not offered here: ask the operator for a token",
+            0, "");
     return true;
 }
 
@@ -208,7 +211,9 @@ bool kmy_pay_tokens(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
         return begin_signin(s, c, req, header);
     if (kmy_throttle_address(s, c, req))
         kmy_demand_pay(s, c, req, &demand, KMY_UNPAID, NULL,
-                       "sign in with the address that has paid, or pay now", 0, "");
+                       s->o.offers->open ? "sign in with the address that has paid, or pay now"
+                                         : "sign in with the address that has paid",
+                       0, "");
     return true;
 }
 

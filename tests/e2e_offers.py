@@ -165,6 +165,27 @@ def three_networks_of_v1_fit_as_well_each_at_the_first_amount():
         assert len({e["network"] for e in _v2(a)["accepts"]}) == 3, path
 
 
+def what_is_not_offered_is_told_in_the_log_and_no_deposit_asks_for_it():
+    base = {"name": "base", "pay_to": PAY_TO}
+    rpc = {"rpc": NOBODY}
+    for settings, lines in (
+            ({}, []),
+            ({"payments__facilitator": NOBODY}, ["payments.networks is empty"]),
+            ({"payments__networks": [base]}, ["no payments.facilitator to settle them; nor are transfers credited"]),
+            ({"payments__networks": [{**base, **rpc}]}, ["no payments.facilitator to settle them; transfers count (POST /v1/x402/verify-payment)"]),
+            ({"payments__facilitator": NOBODY, "payments__networks": [SOLANA]},
+             ["payments.networks[0] (solana) is not offered: without fee_payer", "none of payments.networks can be"]),
+            ({"payments__facilitator": NOBODY, "payments__networks": [base, SOLANA]},
+             ["payments.networks[1] (solana) is not offered: without fee_payer"])):
+        with Daemon(**settings) as d:
+            told = [line for line in d.stderr().splitlines() if "offered" in line]
+            assert len(told) == len(lines) and all(a in b for a, b in zip(lines, told)), (settings, told)
+            a = d.ask("POST", "/v1/deposit")
+            offered = bool(settings) and "base" in str(settings.get("payments__networks")) and "payments__facilitator" in settings
+            assert a.status == 402 and ("pay one of these amounts" in a.json["detail"]) == offered == ("accepts" in a.json), a.body
+            assert offered or "payments are not offered here" in a.json["detail"], a.body
+
+
 def a_spent_account_gets_the_same_offers_with_its_balance():
     d = _seller()
     token = d.mint("local:poor", "0.0000005")
