@@ -62,6 +62,10 @@ class StandIn:
         body = await request.text()
         self.requests.append((request.method, request.path_qs, request.headers.get("Authorization"), body))
         bearer = (request.headers.get("Authorization") or "")[7:]
+        if bearer == "quiet":  # as a door that drains, before it has read a word
+            return web.Response(status=503, headers={"Retry-After": "1"})
+        if bearer == "later":
+            return web.json_response({"code": "unavailable", "detail": "no new sessions"}, status=503, headers={"Retry-After": "2"})
         if bearer == "broke":
             return web.json_response({"code": "insufficient_balance", "title": "x", "detail": "need 0.0001"}, status=402)
         if request.path == "/v1/feeds":
@@ -87,6 +91,8 @@ class StandIn:
 
     async def stream(self, request):
         how = (request.headers.get("Authorization") or "")[7:]
+        if how in ("quiet", "later"):
+            return await self.http(request)
         if how == "expired":
             return web.json_response({"code": "token_expired", "detail": "token has expired"}, status=401)
         ws = web.WebSocketResponse(compress=False)
@@ -274,6 +280,20 @@ class Client(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("answered 401", done.stderr)
         self.assertIn("token_expired", done.stderr)
+
+    def test_a_503_says_what_it_is_and_when_to_come_again(self):
+        for verb in ("get", "stream"):
+            done = self.run_it(verb, "SOL/USD", "--token", "quiet")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, "answered 503.*: no new connections are taken there now: it drains or is full; try again in 1 s")
+            done = self.run_it(verb, "SOL/USD", "--token", "later")
+            self.assertRegex(done.stderr, "answered 503.* unavailable: no new sessions; try again in 2 s")
+
+    def test_without_a_token_both_ways_to_one_are_told(self):
+        for verb in ("get", "stream", "account"):
+            done = self.run_it(verb, *(["SOL/USD"] if verb != "account" else []))
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, "kamiyo deposit USD.*kamiyo token mint")
 
     def test_garbage_ends_the_stream(self):
         done, _ = self.stream("garbage", "SOL/USD", "--seconds", "5")

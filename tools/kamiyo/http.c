@@ -74,9 +74,7 @@ static int bearer(const cli_t *cli, cli_door_t door, char *out, size_t cap)
     if (door == CLI_PUBLIC)
         return CLI_OK;
     if (!cli->token)
-        return cli_fail(cli,
-                        "no token: give --token or set KAMIYO_TOKEN (an operator makes one with "
-                        "kamiyo token mint)");
+        return cli_fail(cli, "%s", CLI_NO_TOKEN);
     if (strlen(cli->token) >= cap)
         return cli_fail(cli, "the token is too long to be one");
     memcpy(out, cli->token, strlen(cli->token) + 1);
@@ -89,21 +87,33 @@ static const char *text_of(const json_t *object, const char *member)
     return text ? text : "";
 }
 
-static int problem(const cli_t *cli, const char *url, long status, const json_t *body)
+static long retry_after(CURL *curl)
 {
+    curl_off_t s = 0;
+    curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &s);
+    return s > 0 && s < 86400 ? (long)s : 0;
+}
+
+static int problem(const cli_t *cli, const char *url, long status, long retry_s, const json_t *body)
+{
+    char retry[48] = "";
     const char *code = text_of(body, "code");
     const char *detail = text_of(body, "detail");
     const char *closest = text_of(body, "closest");
     if (!*detail)
         detail = text_of(body, "title");
+    if (!*detail && status == 503)
+        detail = CLI_NO_ROOM;
+    if (retry_s > 0)
+        snprintf(retry, sizeof retry, "; try again in %ld s", retry_s);
     const char *hint = status == 402               ? "; see kamiyo account"
                        : status == 401 && !*detail ? "the token is missing, wrong or expired"
                                                    : "";
     if (*closest && strstr(detail, closest)) /* said already */
         closest = "";
-    return cli_fail(cli, "%s answered %ld%s%s%s%s%s%s%s%s", url, status, *code ? " " : "", code,
+    return cli_fail(cli, "%s answered %ld%s%s%s%s%s%s%s%s%s", url, status, *code ? " " : "", code,
                     *detail || *hint ? ": " : "", detail, hint, *closest ? "; did you mean " : "",
-                    closest, *closest ? "?" : "");
+                    closest, *closest ? "?" : "", retry);
 }
 
 static int judge(const cli_t *cli, const char *url, CURL *curl, CURLcode rc, const char *fault,
@@ -118,7 +128,7 @@ static int judge(const cli_t *cli, const char *url, CURL *curl, CURLcode rc, con
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     json_t *body = a->len ? json_loadb(a->text, a->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (status >= 400 || status < 200) {
-        int code = problem(cli, url, status, body);
+        int code = problem(cli, url, status, retry_after(curl), body);
         json_decref(body);
         return code;
     }
@@ -178,6 +188,7 @@ int cli_exchange(const cli_t *cli, const char *path, const char *line, cli_excha
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
     CURLcode rc = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &x->status);
+    x->retry_s = retry_after(curl);
     int code = CLI_OK;
     if (rc != CURLE_OK)
         code = cli_fail(cli, "%s: %s", url, fault[0] ? fault : curl_easy_strerror(rc));
@@ -201,7 +212,7 @@ int cli_problem(const cli_t *cli, const char *path, const cli_exchange_t *x)
 {
     char url[1024];
     snprintf(url, sizeof url, "%s%s", cli->url, path);
-    return problem(cli, url, x->status, x->body);
+    return problem(cli, url, x->status, x->retry_s, x->body);
 }
 
 int cli_request(const cli_t *cli, cli_door_t door, const char *path, const json_t *body,

@@ -64,6 +64,12 @@ int cli_restore(const cli_t *cli);
 __attribute__((format(printf, 2, 3))) int cli_fail(const cli_t *cli, const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) int cli_wrong(const cli_t *cli, const char *fmt, ...);
 
+#define CLI_NO_TOKEN                                                                               \
+    "no token: give --token or set KAMIYO_TOKEN (kamiyo deposit USD buys one; an operator makes "  \
+    "one with kamiyo token mint)"
+/* What a 503 without a word means: a door answers so before it has read a request. */
+#define CLI_NO_ROOM "no new connections are taken there now: it drains or is full"
+
 /* http.c: one request to a door; the answer's JSON is *out, the caller's to json_decref (NULL on failure).  A status of 400 or more is a failure:
    the problem's code, detail and nearest name are told.  Returns an exit code. */
 typedef enum {
@@ -80,6 +86,7 @@ char *cli_path(const char *path, const char *text);
    frees *x.  Else the fault was told.  cli_problem tells the answer's. */
 typedef struct cli_exchange {
     long status;
+    long retry_s; /* of Retry-After; 0: none */
     char *offer;  /* the value of PAYMENT-REQUIRED; NULL: none */
     json_t *body; /* NULL: no JSON */
 } cli_exchange_t;

@@ -379,9 +379,7 @@ int cli_stream(const cli_t *cli)
     session_t s = { .cli = cli, .balance_nusd = -1 };
     kmy_errctx_t ctx = { 0 };
     if (!cli->token)
-        return cli_fail(cli,
-                        "no token: give --token or set KAMIYO_TOKEN (an operator makes one with "
-                        "kamiyo token mint)");
+        return cli_fail(cli, "%s", CLI_NO_TOKEN);
     for (int i = 0; i < cli->words_count; i++) {
         json_t *probe = json_string(cli->words[i]);
         if (!probe)
@@ -395,7 +393,7 @@ int cli_stream(const cli_t *cli)
     if (err != KMY_OK) /* nothing was opened; cli_ws_open cleaned up */
         return cli_fail(cli, "%s: %s%s", cli->url, ctx.detail,
                         err == KMY_UNAVAILABLE       ? "; is kamiyod running there?"
-                        : err == KMY_UNAUTHENTICATED ? "; the token is missing, wrong or expired"
+                        : err == KMY_UNAUTHENTICATED ? "; get a new token"
                                                      : "");
     err = run(&s, &ctx);
     if (err == KMY_OK && !s.failed)

@@ -1,6 +1,7 @@
 #include "tools/kamiyo/wsclient.h"
 
 #include "base/clock.h"
+#include "tools/kamiyo/kamiyo.h"
 #include "wire/base64.h"
 
 #include <errno.h>
@@ -63,11 +64,28 @@ static bool head_value(const char *head, const char *name, char *out, size_t cap
     return false;
 }
 
+/* A problem's code and detail, or the body's beginning as it is. */
+static void words_of(const uint8_t *body, size_t len, int status, char *out, size_t cap)
+{
+    json_t *problem = json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES, NULL);
+    const char *code = json_string_value(json_object_get(problem, "code"));
+    const char *detail = json_string_value(json_object_get(problem, "detail"));
+    if (code)
+        snprintf(out, cap, "%s%s%s", code, detail ? ": " : "", detail ? detail : "");
+    else if (len == 0 && status == 503)
+        snprintf(out, cap, "%s", CLI_NO_ROOM);
+    else
+        snprintf(out, cap, "%.*s", len > 120 ? 120 : (int)len, (const char *)body);
+    json_decref(problem);
+}
+
 /* Anything but 101: the status, and as much of the body (a problem's JSON) as came with it. */
 static kmy_err_t refused(cli_ws_t *ws, const char *head, int64_t deadline_ns, kmy_errctx_t *ctx)
 {
     int status = strncmp(head, "HTTP/1.1 ", 9) == 0 ? atoi(head + 9) : 0;
     char length[16] = "";
+    char retry[12] = "";
+    char words[128];
     head_value(head, "Content-Length", length, sizeof length);
     size_t want = (size_t)strtoul(length, NULL, 10);
     while (ws->in_len - ws->in_at < want && ws->in_len < ws->in_cap) {
@@ -78,9 +96,10 @@ static kmy_err_t refused(cli_ws_t *ws, const char *head, int64_t deadline_ns, km
                     : status == 402 ? KMY_UNPAID
                     : status == 429 ? KMY_FULL
                                     : KMY_PROTOCOL;
-    size_t have = ws->in_len - ws->in_at;
-    return KMY_FAIL(ctx, err, "answered %d to the WebSocket handshake: %.*s", status,
-                    have > 120 ? 120 : (int)have, (const char *)ws->in + ws->in_at);
+    words_of(ws->in + ws->in_at, ws->in_len - ws->in_at, status, words, sizeof words);
+    bool later = head_value(head, "Retry-After", retry, sizeof retry);
+    return KMY_FAIL(ctx, err, "answered %d to the WebSocket handshake: %s%s%s%s", status, words,
+                    later ? "; try again in " : "", retry, later ? " s" : "");
 }
 
 static kmy_err_t check_head(cli_ws_t *ws, const char *head, const char *key, int64_t deadline_ns,
