@@ -1,6 +1,7 @@
 /* kamiyod: arguments, signals, start, stop. */
 #include "base/log.h"
 #include "engine/config.h"
+#include "engine/config_check.h"
 #include "engine/daemon.h"
 
 #include <getopt.h>
@@ -182,10 +183,14 @@ int main(int argc, char **argv)
         return EXIT_FAILED;
     }
     set_log_level(&cfg);
-    if (is_print)
+    if (is_print) {
         kmy_config_print(&cfg, stdout);
-    else if (is_run)
+    } else if (is_run) {
         status = run(&cfg, &a);
+    } else if (kmy_config_check(&cfg, &ctx) != KMY_OK) {
+        fprintf(stderr, "kamiyod: %s\n", ctx.detail);
+        status = EXIT_FAILED;
+    }
     kmy_config_free(&cfg);
     return status < 0 ? EXIT_OK : status;
 }

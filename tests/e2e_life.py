@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """What an operator does to a running daemon: drain it, keep it quiet, have it read its configuration again.  See harness.py."""
 import json
+import os
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from decimal import Decimal
 
-from harness import FEEDS, KAMIYO, QUERY_USD, TICK_USD, Closed, Daemon, Sim, ended, read_answer, run, until
+from harness import FEEDS, KAMIYO, KAMIYOD, QUERY_USD, SECONDS, TICK_USD, Closed, Daemon, Sim, ended, read_answer, run, until
 
 BTC, SOL = FEEDS
 
@@ -216,6 +219,30 @@ def hup_tells_what_differs_and_what_needs_a_restart_and_a_wrong_file_changes_not
         d.proc.send_signal(signal.SIGHUP)
         until(lambda: "log_level" in d.stderr())
         assert d.ask("GET", "/v1/feeds").status == 200 and d.proc.poll() is None
+
+
+def what_run_refuses_check_config_refuses_with_the_same_words_and_makes_nothing():
+    listen = {"listen": "127.0.0.1:0"}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = ({"sources": {"binance": {"symbols": ["HELLO"]}}, "why": "HELLO ends in no known quote asset"},
+                {"feeds": [{"name": "WEATHER/USD", "required": True}], "why": "feed WEATHER/USD: no source of it is available"},
+                {"public": {**listen, "tls_cert": folder + "/none", "tls_key": folder + "/none"}, "why": "none"},
+                {"public": {"listen": "nowhere"}, "why": "nowhere"},
+                {"public": {**listen, "url": "https://feed.example/?a"}, "why": "public.url"},
+                {"why": None})
+        for row in rows:
+            why = row.pop("why")
+            with open(folder + "/conf.yaml", "w") as f:
+                json.dump({"public": listen, "admin": listen, "data": folder + "/data", **row}, f)
+            told = []
+            for verb in ("check-config", "run") if why else ("check-config",):
+                r = subprocess.run([KAMIYOD, verb, "--config", folder + "/conf.yaml"], capture_output=True, text=True, timeout=SECONDS)
+                if verb == "check-config":
+                    assert not os.path.exists(folder + "/data"), "it makes nothing"
+                assert r.returncode == (1 if why else 0), (verb, row, r)
+                told.append(r.stderr.splitlines()[-1:])
+            shutil.rmtree(folder + "/data", ignore_errors=True)
+            assert not why or (told[0] == told[1] and why in told[0][0]), (why, told)
 
 
 if __name__ == "__main__":
