@@ -16,6 +16,7 @@ static kmy_catalog_t two_feeds(void)
     assert_int_equal(kmy_config_read(&cfg, "f", "", 0, &ctx), KMY_OK);
     assert_int_equal(kmy_catalog_build(&cat, &cfg, &ctx), KMY_OK);
     assert_true(cat.feeds_count >= 2);
+    kmy_config_free(&cfg); /* the catalog has its own copies */
     return cat;
 }
 
