@@ -425,17 +425,23 @@ void load_door_audit(load_t *l, bool whole, int64_t before_nusd)
     int64_t until = kmy_mono_ns() + 20 * KMY_NS_PER_S;
     int64_t got;
     kmy_errctx_t why = { 0 };
-    for (;;) { /* leases come back as the sockets close; more than we count is wrong at once */
+    bool told;
+    for (
+        ;
+        ;) { /* leases come back as the sockets close, and a ledger that is behind says so: asked again */
         int64_t now = whole ? total_consumed(l, &why) : accounts_consumed(l, &why);
         got = now < 0 ? now : now - before_nusd;
-        if (got >= charged || got < 0 || kmy_mono_ns() > until)
+        told = now >= 0;
+        if (told && got >= charged && whole)
+            told = accounts_consumed(l, &why) >= 0;
+        if ((told && got >= charged) || kmy_mono_ns() > until)
             break;
         poll(NULL, 0, 50);
     }
     l->ledger_nusd = got;
     l->charged_nusd = charged;
     l->slack_nusd = slack;
-    bool known = by && got >= 0 && (!whole || accounts_consumed(l, &why) >= 0);
+    bool known = by && told;
     if (!known)
         load_fault(l, NULL, LOAD_FAULT_LEDGER, "the admin door does not tell what was consumed: %s",
                    why.detail);
