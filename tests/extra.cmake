@@ -154,7 +154,8 @@ if(TARGET kamiyod AND TARGET kamiyo-sim)
 endif()
 if(TARGET kamiyo-load AND TARGET kamiyod)
   add_test(NAME bench_slow_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/slow --bin $<TARGET_FILE_DIR:kamiyo-load> --smoke)
-  set_tests_properties(bench_slow_smoke PROPERTIES TIMEOUT 120 LABELS bench)
+  add_test(NAME bench_sets_smoke COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/bench/sets --bin $<TARGET_FILE_DIR:kamiyo-load> --smoke)
+  set_tests_properties(bench_slow_smoke bench_sets_smoke PROPERTIES TIMEOUT 120 LABELS bench)
 endif()
 
 # Payments: the chain, the facilitator and the stock agents on their own (tests/x402, brought by tools/packages), before anything of ours is judged by them.

@@ -110,7 +110,21 @@ static uint32_t how_many(const load_group_t *g, uint64_t *random)
     return g->feeds;
 }
 
-/* Its feeds: the first k of the market, or k different ones drawn. */
+/* The i-th of want feeds, of those not taken.  Neighbours of the market tick one right after the other; even: as far from each other as can be. */
+static uint32_t pick(load_t *l, load_agent_t *a, const load_group_t *g, const bool *taken, uint32_t i, uint32_t want)
+{
+    if (g->pick == LOAD_SAME_SET)
+        return i;
+    if (g->pick == LOAD_EVEN_SET)
+        return (uint32_t)((uint64_t)i * l->market_count / want);
+    uint32_t m;
+    do
+        m = draw(l, g, &a->random);
+    while (taken[m]);
+    return m;
+}
+
+/* Its feeds: the same k of the market for all, or k different ones drawn. */
 static bool choose_feeds(load_t *l, load_agent_t *a, const load_group_t *g)
 {
     uint32_t want = how_many(g, &a->random);
@@ -120,9 +134,7 @@ static bool choose_feeds(load_t *l, load_agent_t *a, const load_group_t *g)
         return false;
     bool taken[LOAD_FEEDS_MAX] = { false };
     for (uint32_t i = 0; i < want; i++) {
-        uint32_t m = i;
-        while (g->pick != LOAD_SAME_SET && taken[m = draw(l, g, &a->random)])
-            ;
+        uint32_t m = pick(l, a, g, taken, i, want);
         taken[m] = true;
         a->subs[a->subs_count++] = (load_sub_t){ .feed = l->market[m], .fresh = true };
     }

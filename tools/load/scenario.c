@@ -164,7 +164,7 @@ static kmy_err_t put_pick(reader_t *r, const yaml_node_t *n, void *at, double mi
 {
     (void)min;
     (void)max;
-    static const char *const words[] = { "same", "random", "zipf", NULL };
+    static const char *const words[] = { "same", "random", "zipf", "even", NULL };
     int v = 0;
     kmy_err_t err = choice(r, n, words, &v);
     *(load_pick_t *)at = (load_pick_t)v;

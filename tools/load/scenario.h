@@ -17,7 +17,7 @@ enum {
 };
 
 typedef enum { LOAD_STREAM, LOAD_QUERY, LOAD_BATCH, LOAD_KINDS } load_kind_t;
-typedef enum { LOAD_SAME_SET, LOAD_RANDOM_SET, LOAD_ZIPF_SET } load_pick_t;
+typedef enum { LOAD_SAME_SET, LOAD_RANDOM_SET, LOAD_ZIPF_SET, LOAD_EVEN_SET } load_pick_t;
 /* How the number of an agent's feeds is spread between feeds_min and feeds: all alike, evenly, or most have few. */
 typedef enum { LOAD_FIXED, LOAD_UNIFORM, LOAD_ZIPF } load_spread_t;
 typedef enum {
