@@ -111,7 +111,8 @@ static uint32_t how_many(const load_group_t *g, uint64_t *random)
 }
 
 /* The i-th of want feeds, of those not taken.  Neighbours of the market tick one right after the other; even: as far from each other as can be. */
-static uint32_t pick(load_t *l, load_agent_t *a, const load_group_t *g, const bool *taken, uint32_t i, uint32_t want)
+static uint32_t pick(load_t *l, load_agent_t *a, const load_group_t *g, const bool *taken,
+                     uint32_t i, uint32_t want)
 {
     if (g->pick == LOAD_SAME_SET)
         return i;
