@@ -138,7 +138,7 @@ static void answer_late(kmy_cashier_t *c, kmy_wait_t w)
 {
     kmy_case_t *k = &c->cases[w.case_idx];
     kmy_slip_t *s = kmy_cashier_slip(c, w.shard, w.slip);
-    if (!k->in_ledger) {
+    if (!k->in_ledger || k->unwritten) {
         kmy_cashier_refuse(c, w.shard, w.slip, KMY_UNAVAILABLE, "",
                            c->draining ? "restarting: send it again in a moment"
                                        : "the chain does not answer: send it again in a moment");
@@ -253,7 +253,7 @@ static kmy_err_t add_network(kmy_cashier_t *c, const kmy_config_network_t *n, km
     net->way.in_v1 = kmy_pay_network_in_v1(n->name);
     net->rpc = n->rpc;
     net->confirmations = n->confirmations > 1 ? (uint64_t)n->confirmations : 1;
-    if (!n->rpc[0])
+    if (!n->rpc[0] && c->o.config->payments.facilitator[0])
         kmy_log(KMY_LOG_WARN, "cashier",
                 "%s has no rpc: what the facilitator says of a payment there is believed", n->name);
     c->networks_count++;

@@ -7,6 +7,7 @@
        cashier_case.c      cases, their jobs and calls
        cashier_verify.c    a presented payment, judged: case, or refusal
        cashier_contract.c  a contract wallet's signature
+       cashier_funds.c    has its payer the money: before it is written down
        cashier_pay.c       the life of a payment: reserved, and then what pay/settle says
        cashier_ask.c       what facilitator and chain are asked for that
        cashier_ask_solana.c  the same of Solana
@@ -65,7 +66,9 @@ struct kmy_case {
     uint32_t gen;
     uint8_t kind;
     bool busy;      /* a job or a call is under way */
-    bool in_ledger; /* reserved: who presents it joins this one */
+    bool in_ledger; /* reserved, or about to be: who presents it joins this one */
+    bool unwritten; /* not yet: its chain is asked whether its payer has the money */
+    bool funded;    /* the chain said so, in this life */
     bool settling;  /* settle has begun: it says what is done next */
     bool retry;     /* it was presented again: settle is to be told */
     bool waiting;   /* for settle's timer, and nothing else */
@@ -212,8 +215,11 @@ void kmy_cashier_presented(kmy_cashier_t *c, uint32_t shard, uint32_t slip);
 void kmy_cashier_transfer(kmy_cashier_t *c, uint32_t shard, uint32_t slip);
 void kmy_cashier_desk(kmy_cashier_t *c, uint32_t shard, uint32_t slip);
 void kmy_contract_begin(kmy_cashier_t *c, kmy_case_t *k);
-/* Reserves it; the first who presents it waits already, or not. */
+/* Has it reserved, if its payer has the money; the first who presents it waits already, or not. */
 void kmy_pay_begin(kmy_cashier_t *c, kmy_case_t *k);
+/* A payment that the ledger does not know: kmy_pay_reserve comes next, or a refusal.  Of a network with rpc. */
+void kmy_funds_begin(kmy_cashier_t *c, kmy_case_t *k);
+void kmy_pay_reserve(kmy_cashier_t *c, kmy_case_t *k);
 /* row is what the ledger has of it: goes on from there. */
 void kmy_pay_go_on(kmy_cashier_t *c, kmy_case_t *k);
 /* It was presented again while it is under way. */

@@ -33,7 +33,8 @@ static void begin_settling(kmy_cashier_t *c, kmy_case_t *k)
     const kmy_settle_terms_t terms = {
         .solana = k->entry.family == KMY_PAY_SOLANA,
         .has_rpc = k->net->rpc[0] != 0,
-        .ask_verify = k->entry.family == KMY_PAY_EVM && k->net->rpc[0] != 0, /* the balance */
+        .ask_verify =
+            k->entry.family == KMY_PAY_EVM && k->net->rpc[0] != 0 && !k->funded, /* the balance */
         .confirmations = (uint32_t)k->net->confirmations,
         .created_s = k->row.created_ns / KMY_NS_PER_S,
         .valid_before_s = k->row.valid_before_s,
@@ -115,25 +116,41 @@ static void reserved(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
     }
 }
 
-/* Nobody may reserve it any more: it is there already, or it was never ours. */
-static void found(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
+static void reserve(kmy_cashier_t *c, kmy_case_t *k)
+{
+    kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_RESERVE, true);
+    if (job)
+        kmy_case_send(c, k, job, reserved);
+}
+
+void kmy_pay_reserve(kmy_cashier_t *c, kmy_case_t *k)
+{
+    k->unwritten = false;
+    kmy_case_next(c, k, reserve);
+}
+
+static void looked_up(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
 {
     if (job->err == KMY_OK) {
+        k->unwritten = false;
         copy_row(k, job);
         kmy_pay_go_on(c, k);
-    } else if (job->err == KMY_NOT_FOUND) {
+    } else if (job->err != KMY_NOT_FOUND) {
+        kmy_end_refuse(c, k, KMY_UNAVAILABLE, "", job->detail);
+    } else if (k->late) { /* nobody may reserve it any more */
         kmy_end_refuse(c, k, KMY_UNPAID, kmy_pay_reason(KMY_PAY_EVM_BEFORE),
                        "it ends in less than 6 seconds");
     } else {
-        kmy_end_refuse(c, k, KMY_UNAVAILABLE, "", job->detail);
+        kmy_funds_begin(c, k);
     }
 }
 
-static void reserve(kmy_cashier_t *c, kmy_case_t *k)
+/* One that is there already goes on whatever its payer has by now: that may be what it has paid. */
+static void look_up(kmy_cashier_t *c, kmy_case_t *k)
 {
-    kmy_job_t *job = kmy_case_job(c, k, k->late ? KMY_JOB_GET : KMY_JOB_RESERVE, !k->late);
+    kmy_job_t *job = kmy_case_job(c, k, KMY_JOB_GET, false);
     if (job)
-        kmy_case_send(c, k, job, k->late ? found : reserved);
+        kmy_case_send(c, k, job, looked_up);
 }
 
 void kmy_pay_begin(kmy_cashier_t *c, kmy_case_t *k)
@@ -144,7 +161,8 @@ void kmy_pay_begin(kmy_cashier_t *c, kmy_case_t *k)
     }
     k->row.created_ns = k->row.changed_ns = kmy_wall_ns();
     kmy_case_enter(c, k);
-    kmy_case_next(c, k, reserve);
+    k->unwritten = k->late || k->net->rpc[0];
+    kmy_case_next(c, k, k->unwritten ? look_up : reserve);
 }
 
 /* --- what pay/settle says ---------------------------------------------------------------------------- */

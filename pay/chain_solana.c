@@ -74,18 +74,30 @@ void kmy_chain_solana_transaction(kmy_buf_t *out, uint64_t id, const char *tx,
 /* Of a token account's data: mint, owner, amount (little-endian), in this order from its beginning, in both token programs. */
 enum { DATA_MINT = 0, DATA_OWNER = 32, DATA_AMOUNT = 64, DATA_BYTES = 72 };
 
-void kmy_chain_solana_holding(kmy_buf_t *out, uint64_t id, const uint8_t owner[KEY],
-                              const uint8_t mint[KEY])
+static void ask_accounts(kmy_buf_t *out, uint64_t id, const uint8_t owner[KEY],
+                         const uint8_t mint[KEY], kmy_solana_commitment_t commitment)
 {
     kmy_rpc_begin(out, id, "getTokenAccountsByOwner");
     put_key(out, owner);
     kmy_buf_str(out, ",{\"mint\":");
     put_key(out, mint);
     kmy_buf_fmt(out,
-                "},{\"encoding\":\"base64\",\"commitment\":\"finalized\","
+                "},{\"encoding\":\"base64\",\"commitment\":\"%s\","
                 "\"dataSlice\":{\"offset\":0,\"length\":%d}}",
-                DATA_BYTES);
+                commitments[commitment], DATA_BYTES);
     kmy_rpc_end(out);
+}
+
+void kmy_chain_solana_holding(kmy_buf_t *out, uint64_t id, const uint8_t owner[KEY],
+                              const uint8_t mint[KEY])
+{
+    ask_accounts(out, id, owner, mint, KMY_SOLANA_FINALIZED);
+}
+
+void kmy_chain_solana_balance(kmy_buf_t *out, uint64_t id, const uint8_t owner[KEY],
+                              const uint8_t mint[KEY])
+{
+    ask_accounts(out, id, owner, mint, KMY_SOLANA_CONFIRMED);
 }
 
 /* Answers */

@@ -99,6 +99,10 @@ void kmy_chain_solana_evidence(const kmy_solana_transaction_t *transaction,
 void kmy_chain_solana_holding(kmy_buf_t *out, uint64_t id,
                               const uint8_t owner[KMY_SOLANA_KEY_BYTES],
                               const uint8_t mint[KMY_SOLANA_KEY_BYTES]);
+/* The same confirmed: what a payer has at this moment; read as a holding. */
+void kmy_chain_solana_balance(kmy_buf_t *out, uint64_t id,
+                              const uint8_t owner[KMY_SOLANA_KEY_BYTES],
+                              const uint8_t mint[KMY_SOLANA_KEY_BYTES]);
 kmy_rpc_word_t kmy_chain_solana_read_holding(const char *text, size_t len, uint64_t id,
                                              const uint8_t owner[KMY_SOLANA_KEY_BYTES],
                                              const uint8_t mint[KMY_SOLANA_KEY_BYTES],

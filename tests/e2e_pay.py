@@ -380,6 +380,13 @@ def agents_of_both_protocols_deposit_on_solana():
     got = rig.ask_solana("v2", 3, "POST", _url(d, DEPOSIT))
     assert got.status in (202, 402), got.body
     assert rig.solana("balance", address=rig.solana.at["payTo"])["value"] == str(paid + 100000)
+    # a wallet with nothing in it: refused before anything is written or sent
+    at = rig.solana.at["wallets"]
+    rig.solana("transfer", wallet=7, to=at[6]["address"], value=rig.solana("balance", address=at[7]["address"])["value"])
+    rig.mode()
+    got = rig.ask_solana("v2", 7, "POST", _url(d, DEPOSIT))
+    assert got.status == 402 and b"insufficient_funds" in got.body, (got.status, got.body)
+    assert rig.counts()["settles"] == 0, rig.counts()
 
 
 def a_transfer_made_alone_on_solana_is_credited_once_to_its_sender():

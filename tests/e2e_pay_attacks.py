@@ -292,6 +292,22 @@ def whatever_is_refused_is_small_and_stored_nowhere():
         assert d.ask("GET", path).status in (400, 404), path
 
 
+def signatures_of_empty_wallets_leave_nothing_behind():
+    """Anybody can make keys and sign as much as he likes: what is not funded costs a look at the chain, and no room in the ledger."""
+    d, rig = _daemon(), _rig()
+    entry, _ = _offer(d)
+    made = [rig.chain("pay", key="0x" + os.urandom(32).hex(), entry=entry) for _ in range(12)]
+    ledger = os.path.join(d.data, "ledger", "data.mdb")
+    before, size = d.metrics()["ledger_entry_total"], os.path.getsize(ledger)
+    for p in made * 2:
+        a = _send(d, p)
+        assert a.status == 402 and b"insufficient_funds" in a.body, (a.status, a.body)
+        assert "state" not in a.json and "payment_id" not in a.json, a.body
+    assert rig.counts()["settles"] == 0
+    until(lambda: d.metrics()["payment_open"] == 0, text="nothing is gone on with")
+    assert d.metrics()["ledger_entry_total"] == before and os.path.getsize(ledger) == size
+
+
 def secrets_are_told_to_nobody_but_the_facilitator():
     """O4: not in the log, the metrics, nor any answer."""
     rig, w = _rig(), _new_wallet()

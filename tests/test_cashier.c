@@ -2,6 +2,8 @@
    cashier, the keeper and the ledger are the real ones; the shards, the facilitator and the chain are this file's. */
 #include "tests/cashier_rig.h"
 
+#include "pay/payment_id.h"
+
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -375,17 +377,128 @@ static void a_cancelled_authorization_is_worth_nothing(void **state)
     world_end(w);
 }
 
-static void an_empty_wallet_is_not_submitted(void **state)
+/* Whether the ledger has it: the state in its own words, "" if it has not. */
+static const char *state_of(world_t *w, const wallet_t *payer, const payment_t *p)
+{
+    static char state[16];
+    uint8_t nonce[32], word[32] = { 0 };
+    kmy_slip_t *s = take_slip(w, 1, KMY_SLIP_STATE);
+    assert_true(kmy_hex_decode(p->nonce, 64, nonce, sizeof nonce));
+    memcpy(word, payer->address, sizeof payer->address);
+    kmy_payment_id(&w->entry, word, nonce, s->payment_id);
+    say(w, 1, s);
+    s = hear(w, 1);
+    snprintf(state, sizeof state, "%s", s->result == KMY_SLIP_DONE ? s->state : "");
+    return state;
+}
+
+static void for_an_empty_wallet_nothing_is_written_and_nothing_submitted(void **state)
 {
     (void)state;
     world_t *w = new_world(true, "");
     wallet_t payer = wallet_of(1);
     payment_t p = pay(w, &payer, 1);
     CHAIN_LOCKED(&w->chain, w->chain.empty_wallets = true);
-    const kmy_slip_t *s = present(w, KMY_SLIP_DEPOSIT, &p);
-    assert_slip(s, KMY_SLIP_REFUSED);
-    assert_string_equal(s->reason, "insufficient_funds");
+    for (int again = 0; again < 2; again++) {
+        const kmy_slip_t *s = present(w, KMY_SLIP_DEPOSIT, &p);
+        assert_slip(s, KMY_SLIP_REFUSED);
+        assert_int_equal(s->err, KMY_UNPAID);
+        assert_string_equal(s->reason, "insufficient_funds");
+        assert_string_equal(s->state, "");
+        assert_string_equal(state_of(w, &payer, &p), "");
+    }
     assert_int_equal(w->chain.settles, 0);
+    assert_int_equal(w->chain.questions, 4); /* and nobody asks any more: two each, no watch */
+    CHAIN_LOCKED(&w->chain, w->chain.empty_wallets = false);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE); /* the same header, funded now */
+    assert_string_equal(state_of(w, &payer, &p), "settled");
+    assert_int_equal(credited_in_all(w), DOLLAR);
+    world_end(w);
+}
+
+/* As it is when many who hold the same header come at once. */
+static void many_presentations_for_an_empty_wallet_are_one_question(void **state)
+{
+    (void)state;
+    enum { TIMES = 200 };
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1);
+    CHAIN_LOCKED(&w->chain, w->chain.node_is_down = true); /* all of them come while it is asked */
+    for (uint32_t i = 0; i < TIMES; i++)
+        present_on(w, i % SHARDS, KMY_SLIP_DEPOSIT, &p);
+    for (unsigned asked = 0; asked == 0;)
+        CHAIN_LOCKED(&w->chain, asked = w->chain.questions);
+    while (w->metrics.value[KMY_METRIC_payment_check_total] < TIMES)
+        poll(NULL, 0, 10);
+    unsigned before;
+    CHAIN_LOCKED(&w->chain, {
+        w->chain.empty_wallets = true;
+        w->chain.node_is_down = false;
+        before = w->chain.questions;
+    });
+    for (uint32_t i = 0; i < TIMES; i++) {
+        const kmy_slip_t *s = hear(w, i % SHARDS);
+        assert_slip(s, KMY_SLIP_REFUSED);
+        assert_string_equal(s->reason, "insufficient_funds");
+    }
+    assert_int_equal(w->chain.questions - before, 2);
+    world_end(w);
+}
+
+/* Who paid all he had is answered as before, whether the chain says so or says nothing. */
+static void what_was_paid_is_answered_though_the_wallet_is_empty_now(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE);
+    world_restart(w);
+    CHAIN_LOCKED(&w->chain, w->chain.empty_wallets = true);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE);
+    CHAIN_LOCKED(&w->chain, w->chain.node_is_down = true);
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE);
+    assert_int_equal(w->chain.settles, 1);
+    world_end(w);
+}
+
+/* The wallet is empty because the money is with us. */
+static void submitted_by_somebody_else_it_counts_for_an_empty_wallet_too(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1);
+    CHAIN_LOCKED(&w->chain, {
+        w->chain.empty_wallets = true;
+        chain_mine(&w->chain, payer.hex, p.nonce, 1000000, true, false);
+    });
+    assert_slip(present(w, KMY_SLIP_DEPOSIT, &p), KMY_SLIP_DONE);
+    assert_int_equal(w->chain.settles, 0);
+    assert_int_equal(credited_in_all(w), DOLLAR);
+    world_end(w);
+}
+
+static void while_the_chain_is_silent_nothing_is_written_and_who_waits_is_told(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1);
+    CHAIN_LOCKED(&w->chain, w->chain.node_is_down = true);
+    kmy_slip_t *s = take_slip(w, 0, KMY_SLIP_DEPOSIT);
+    s->deadline_ns = kmy_mono_ns() + 300 * KMY_NS_PER_MS;
+    put_header(s, p.header);
+    say(w, 0, s);
+    s = hear(w, 0);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_UNAVAILABLE);
+    assert_string_equal(state_of(w, &payer, &p), "");
+    present_on(w, 0, KMY_SLIP_DEPOSIT, &p); /* waits until the node is back */
+    CHAIN_LOCKED(&w->chain, w->chain.node_is_down = false);
+    assert_slip(hear(w, 0), KMY_SLIP_DONE);
+    assert_int_equal(credited_in_all(w), DOLLAR);
     world_end(w);
 }
 
@@ -607,7 +720,11 @@ int main(void)
         cmocka_unit_test(a_transaction_that_comes_late_is_credited_when_it_comes),
         cmocka_unit_test(somebody_else_submitted_it_first_and_it_counts),
         cmocka_unit_test(a_cancelled_authorization_is_worth_nothing),
-        cmocka_unit_test(an_empty_wallet_is_not_submitted),
+        cmocka_unit_test(for_an_empty_wallet_nothing_is_written_and_nothing_submitted),
+        cmocka_unit_test(many_presentations_for_an_empty_wallet_are_one_question),
+        cmocka_unit_test(what_was_paid_is_answered_though_the_wallet_is_empty_now),
+        cmocka_unit_test(submitted_by_somebody_else_it_counts_for_an_empty_wallet_too),
+        cmocka_unit_test(while_the_chain_is_silent_nothing_is_written_and_who_waits_is_told),
         cmocka_unit_test(a_refused_payment_can_be_sent_again_and_is_tried_again),
         cmocka_unit_test(refused_and_restarted_it_can_be_sent_again_too),
         cmocka_unit_test(it_counts_when_it_is_as_deep_as_wanted),

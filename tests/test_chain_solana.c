@@ -99,6 +99,11 @@ static void each_question_is_spelled_as_nodes_want_it(void **s)
         "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"getTokenAccountsByOwner\",\"params\":[\"" PAYER
         "\",{\"mint\":\"" MINT "\"},{\"encoding\":\"base64\",\"commitment\":\"finalized\","
         "\"dataSlice\":{\"offset\":0,\"length\":72}}]}");
+    q = question();
+    kmy_chain_solana_balance(&q, 6, payer, mint); /* what it has now: not as of 13 s ago */
+    assert_non_null(strstr(text_of(&q),
+                           "{\"mint\":\"" MINT
+                           "\"},{\"encoding\":\"base64\",\"commitment\":\"confirmed\""));
 }
 
 #define ANSWER(result)          "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":" result "}"

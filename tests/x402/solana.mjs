@@ -29,6 +29,7 @@ async function walletOf(name) {
 
 const tokenAccount = async (owner) => (await findAssociatedTokenPda({ owner, mint: MINT, tokenProgram: TOKEN_PROGRAM_ADDRESS }))[0];
 const put = (address, data, owner, lamports = 10n ** 9n) => svm.setAccount(bytesOf(address), new Account(lamports, data, bytesOf(owner), false, 0n));
+const tokenAccounts = []; // addresses of all there are
 
 // Source: the layouts of spl-token's Mint (82 bytes) and Account (165 bytes).
 function putMint() {
@@ -45,7 +46,8 @@ async function putDollars(owner, value) {
   data.set(bytesOf(owner), 32);
   data.writeBigUInt64LE(value, 64);
   data[108] = 1; // initialized
-  put(await tokenAccount(owner), data, TOKEN_PROGRAM_ADDRESS);
+  tokenAccounts.push(await tokenAccount(owner));
+  put(tokenAccounts.at(-1), data, TOKEN_PROGRAM_ADDRESS);
 }
 
 const facilitator = await walletOf("facilitator");
@@ -167,6 +169,9 @@ const methods = {
   getAccountInfo: ([address, config]) => at(accountInfo(address, config?.encoding)),
   getMultipleAccounts: ([addresses, config]) => at(addresses.map((a) => accountInfo(a, config?.encoding))),
   getTokenAccountBalance: ([address]) => at(uiAmount((tokenOf(address) ?? fail(-32602, "Invalid param: could not find account")).amount)),
+  getTokenAccountsByOwner: ([owner, { mint }, { dataSlice: { offset, length } }]) => at(tokenAccounts.filter((a) => tokenOf(a)?.owner === owner && tokenOf(a).mint === mint)
+    .map((pubkey) => ({ pubkey, account: { ...accountInfo(pubkey, "base64"),
+      data: [Buffer.from(svm.getAccount(bytesOf(pubkey)).data()).subarray(offset, offset + length).toString("base64"), "base64"] } }))),
   getLatestBlockhash: () => {
     const blockhash = svm.latestBlockhash();
     blockhashes.set(blockhash, slot + BLOCKHASH_BLOCKS);
