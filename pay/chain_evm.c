@@ -209,17 +209,23 @@ kmy_rpc_word_t kmy_chain_evm_read_chain_id(const char *text, size_t len, uint64_
 kmy_rpc_word_t kmy_chain_evm_read_block(const char *text, size_t len, uint64_t id,
                                         kmy_evm_block_t *block)
 {
-    kmy_json_field_t f[] = { { .key = "number" }, { .key = "timestamp" }, { .key = "hash" } };
+    kmy_json_field_t f[] = {
+        { .key = "number" }, { .key = "timestamp" }, { .key = "hash" }, { .key = "baseFeePerGas" }
+    };
     kmy_json_token_t result;
     uint64_t time_s;
     kmy_rpc_word_t word = kmy_rpc_read(text, len, id, &result);
     if (word != KMY_RPC_FOUND)
         return word;
-    if (!kmy_json_members(result, f, 3) || !kmy_chain_evm_quantity(f[0].token, &block->number) ||
+    if (!kmy_json_members(result, f, 4) || !kmy_chain_evm_quantity(f[0].token, &block->number) ||
         !kmy_chain_evm_quantity(f[1].token, &time_s) || time_s > INT64_MAX ||
         !read_bytes(f[2].token, block->hash, sizeof block->hash))
         return KMY_RPC_LOST;
     block->time_s = (int64_t)time_s;
+    block->base_fee = 0;
+    if (f[3].token.type != KMY_JSON_ERROR && f[3].token.type != KMY_JSON_NULL &&
+        !kmy_chain_evm_quantity(f[3].token, &block->base_fee))
+        block->base_fee = UINT64_MAX;
     return KMY_RPC_FOUND;
 }
 

@@ -31,6 +31,7 @@ typedef struct kmy_evm_block {
     uint64_t number;
     int64_t time_s; /* the chain's clock, Unix seconds */
     uint8_t hash[32];
+    uint64_t base_fee; /* wei for a unit of gas; 0: it says none; UINT64_MAX: no number, or that */
 } kmy_evm_block_t;
 
 /* A quantity: "0x" and hex digits, or a plain number; below 2^64.  false: anything else, *out untouched. */

@@ -32,4 +32,7 @@ void kmy_rpc_end(kmy_buf_t *out);
    differ, the body decides. */
 kmy_rpc_word_t kmy_rpc_read(const char *text, size_t len, uint64_t id, kmy_json_token_t *result);
 
+/* true: it is an answer to question `id` that names an error; *message is what it says of it, borrowed (type KMY_JSON_ERROR: nothing). */
+bool kmy_rpc_read_error(const char *text, size_t len, uint64_t id, kmy_json_token_t *message);
+
 #endif
