@@ -13,6 +13,7 @@
 #include "engine/query.h"
 #include "engine/reply.h"
 #include "engine/snapshot_route.h"
+#include "engine/spec.h"
 #include "engine/sse.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
@@ -213,6 +214,8 @@ static const struct {
     { KMY_DOOR_PUBLIC, "POST", "/v1/x402/verify-payment", kmy_pay_transfer },
     { KMY_DOOR_PUBLIC, "GET", "/v1/payments/{id}", kmy_pay_state },
     { KMY_DOOR_PUBLIC, "GET", "/.well-known/x402", kmy_pay_about },
+    { KMY_DOOR_PUBLIC, "GET", "/openapi.json", kmy_spec_openapi },
+    { KMY_DOOR_PUBLIC, "GET", "/asyncapi.json", kmy_spec_asyncapi },
     { KMY_DOOR_PUBLIC, "GET", "/v1/account", kmy_account_get_route },
     { KMY_DOOR_PUBLIC, "POST", "/v1/passes", kmy_pass_buy_route },
     { KMY_DOOR_PUBLIC, "GET", "/v1/history", kmy_history_get },
