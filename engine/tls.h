@@ -17,7 +17,7 @@ enum {
     KMY_TLS_SEAL_BYTES =
         KMY_TLS_RECORD_BYTES +
         4096, /* its ciphertext, and whatever post-handshake message goes with it.  A client may ask for fragments of 512 bytes
-                 (RFC 6066 section 4): 32 of them, each with 5 + 16 + 48 + 16 bytes of header, IV, MAC and padding, are 2,720 */
+                 (RFC 6066 section 4): 32 of them, each with 5 + 8 + 16 bytes of header, nonce and tag, are 928 */
 };
 
 /* The certificate, shared by all shards. */

@@ -10,6 +10,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,7 +224,7 @@ static void the_longest_record_fits_whatever_fragments_the_client_asks_for(void 
     static pair_t p;
     static uint8_t text[KMY_TLS_RECORD_BYTES];
     memset(text, 'k', sizeof text);
-    static const char *const ciphers[] = { "ECDHE-RSA-AES256-SHA384:@SECLEVEL=0", "ALL" };
+    static const char *const ciphers[] = { "ECDHE-RSA-AES256-GCM-SHA384", "ALL" };
     for (size_t v = 0; v < 2; v++) {
         for (size_t k = 0; k < 2; k++) {
             open_pair(&p, versions[v]);
@@ -236,6 +237,47 @@ static void the_longest_record_fits_whatever_fragments_the_client_asks_for(void 
             close_pair(&p);
         }
     }
+}
+
+/* Whether client and server agree, if TLS 1.2 with this cipher is all the client has. */
+static bool agree_on(const char *cipher)
+{
+    static pair_t p;
+    open_pair(&p, TLS1_2_VERSION);
+    SSL_set_security_level(p.client, 0);
+    assert_int_equal(SSL_set_cipher_list(p.client, cipher), 1);
+    size_t cut = 0;
+    for (int i = 0; i < 8; i++) {
+        SSL_do_handshake(p.client);
+        carry(&p, &cut);
+    }
+    bool yes = SSL_is_init_finished(p.client) && kmy_tls_ready(p.server);
+    close_pair(&p);
+    return yes;
+}
+
+static void only_ephemeral_keys_and_aead_are_agreed_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cipher;
+        bool good;
+    } table[] = {
+        { "ECDHE-RSA-AES128-GCM-SHA256", true },
+        { "ECDHE-RSA-AES256-GCM-SHA384", true },
+        { "ECDHE-RSA-CHACHA20-POLY1305", true },
+        { "AES128-GCM-SHA256", false }, /* RSA key exchange: the certificate's key opens it */
+        { "AES256-GCM-SHA384", false },
+        { "AES128-SHA", false },
+        { "ECDHE-RSA-AES128-SHA", false }, /* CBC */
+        { "ECDHE-RSA-AES256-SHA384", false },
+        { "ECDHE-RSA-AES128-CCM8:AES128-CCM8", false }, /* a short tag */
+        { "AECDH-AES128-SHA", false },                  /* nobody's certificate */
+        { "ECDHE-RSA-NULL-SHA", false },                /* in clear */
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (agree_on(table[i].cipher) != table[i].good)
+            fail_msg("%s", table[i].cipher);
 }
 
 static void keys_are_changed_under_way(void **state)
@@ -354,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_cut_at_any_byte_is_the_same_stream),
         cmocka_unit_test(the_longest_record_fits_whatever_fragments_the_client_asks_for),
+        cmocka_unit_test(only_ephemeral_keys_and_aead_are_agreed_on),
         cmocka_unit_test(keys_are_changed_under_way),
         cmocka_unit_test(a_byte_that_was_changed_breaks_the_session),
         cmocka_unit_test(a_farewell_is_understood_by_the_client),
