@@ -12,6 +12,15 @@ static const char cors[] = "Access-Control-Allow-Origin: *\r\n"
                            "X-PAYMENT-RESPONSE, Retry-After, RateLimit, RateLimit-Policy, "
                            "Kamiyo-Count, Kamiyo-Charged, Kamiyo-Balance\r\n";
 
+/* One line, or none where HTTP/1.1 keeps anyway.  Who names an Upgrade names it here too (RFC 9110 section 7.8). */
+static void put_connection(kmy_buf_t *b, bool keep, bool old, bool upgrade)
+{
+    const char *what = keep ? (old ? "keep-alive" : "") : "close";
+    if (*what || upgrade)
+        kmy_buf_fmt(b, "Connection: %s%s%s\r\n", upgrade ? "upgrade" : "",
+                    upgrade && *what ? ", " : "", what);
+}
+
 bool kmy_reply_head(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int status,
                     const char *type, const char *extra, size_t body_bytes)
 {
@@ -36,10 +45,7 @@ bool kmy_reply_head(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
         kmy_buf_bytes(&b, cors, sizeof cors - 1);
     kmy_buf_str(&b, extra);
     kmy_buf_str(&b, s->limit_lines);
-    if (!keep)
-        kmy_buf_str(&b, "Connection: close\r\n");
-    else if (req->minor == 0)
-        kmy_buf_str(&b, "Connection: keep-alive\r\n");
+    put_connection(&b, keep, req && req->minor == 0, status == 426);
     kmy_buf_str(&b, "\r\n");
     KMY_ASSERT(!b.overflow);
     KMY_COUNT(s->metrics, http_request_total, 1);

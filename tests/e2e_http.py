@@ -221,6 +221,7 @@ def unknown_paths_are_404_and_other_methods_405_with_allow():
         assert set(allow.split(", ")) <= allowed, (method, path, a.headers["allow"])
     a = d.ask("GET", "/v1/stream")
     assert _problem(a, 426, "upgrade_required") and a.headers["upgrade"].lower() == "websocket"
+    assert a.headers["connection"].lower() .split(", ")[0] == "upgrade"  # RFC 9110 section 7.8: who sends the one sends the other
 
 
 def head_is_get_without_a_body():

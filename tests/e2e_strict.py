@@ -209,6 +209,7 @@ def handshakes_are_judged_line_by_line():
                     assert b"dGhl" not in data or a.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 1.3
                     assert "sec-websocket-protocol" not in a.headers and "sec-websocket-extensions" not in a.headers
                 elif a.status == 426:
+                    assert "upgrade" in a.headers["connection"].split(", "), a.headers  # RFC 9110 section 7.8
                     assert a.headers["upgrade"].lower() == "websocket" and (a.headers.get("sec-websocket-version") == "13" or b"Version: 13\r\n" in data), (data, a.headers)
     assert not wrong, wrong
 

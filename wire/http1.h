@@ -7,6 +7,8 @@
      a list of equal lengths ("5, 5")       somebody before us may have taken it for one or the other
      Transfer-Encoding in HTTP/1.0          section 6.1: framing is faulty
      an empty Host, one with a list or odd characters   names of hosts have letters, digits, - . _ ~ or are [IPv6]
+     HTTP/1.2 and above                     RFC 9110 section 2.5 would read it as 1.1; nobody speaks it but to see what we do
+     empty elements in Transfer-Encoding    RFC 9110 section 5.6.1 would read over them; others read another framing
      more than one empty line before a request          section 2.2 asks for "at least one"
      characters RFC 3986 does not allow in a target, but [ ] in a query, which browsers send */
 #ifndef KMY_WIRE_HTTP1_H
