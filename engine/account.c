@@ -15,6 +15,7 @@ enum {
     IDLE_FORGET_S = 10
 }; /* an account nobody uses keeps its slot so long: who polls comes back */
 #define QUERY_REPORT_NS (KMY_NS_PER_S / 2)
+#define LOW_LOOK_NS     KMY_NS_PER_S
 
 static uint32_t slot_of(const kmy_shard_t *s, const kmy_shard_account_t *acc)
 {
@@ -466,9 +467,9 @@ static bool report_time(const kmy_shard_t *s, const kmy_shard_account_t *acc, in
     return s->now_ns / grid_ns - acc->report_ns / grid_ns >= 10;
 }
 
-/* Tells the account's streams once that the balance, at the rate of the period that ends now, is used up before stream.low_balance is over; again only
-   after it had risen to twice that, so that a rate that wavers about the limit does not chatter. */
-static void warn_low(kmy_shard_t *s, const kmy_shard_account_t *acc)
+/* Tells the account's streams once that the balance, at the rate since the last report, is used up before stream.low_balance is over; again only
+   after it had risen to twice that, which is looked at once in a report's time, so that a rate that wavers about the limit does not chatter. */
+static void warn_low(kmy_shard_t *s, const kmy_shard_account_t *acc, bool reports)
 {
     int64_t period_ns = s->now_ns - acc->report_ns;
     int64_t limit_ns = s->config->stream.low_balance_ns;
@@ -476,7 +477,7 @@ static void warn_low(kmy_shard_t *s, const kmy_shard_account_t *acc)
         return;
     __int128 left_ns = (__int128)kmy_account_balance(acc) * period_ns / acc->lease.spent_nusd;
     bool low = left_ns < limit_ns;
-    if (!low && left_ns < 2 * (__int128)limit_ns)
+    if (!low && (!reports || left_ns < 2 * (__int128)limit_ns))
         return;
     uint32_t next;
     for (uint32_t i = acc->conns_head; i != KMY_NONE; i = next) {
@@ -487,6 +488,17 @@ static void warn_low(kmy_shard_t *s, const kmy_shard_account_t *acc)
         if (tell)
             kmy_stream_low_balance(s, acc, c, (int64_t)(left_ns / KMY_NS_PER_S));
     }
+}
+
+/* Between reports, so that the last seconds are not told when they are over: as soon as there is a second by which to know the rate.  What a
+   subscription gets at its beginning, a tick of each feed at once, is then no rate. */
+static void look_low(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    int64_t last_ns = acc->looked_ns > acc->report_ns ? acc->looked_ns : acc->report_ns;
+    if (s->now_ns - last_ns < LOW_LOOK_NS)
+        return;
+    acc->looked_ns = s->now_ns;
+    warn_low(s, acc, false);
 }
 
 /* Reports one account if it is due; true: it may be forgotten by the touched list. */
@@ -520,11 +532,13 @@ static bool report_due(kmy_shard_t *s, kmy_shard_account_t *acc, bool all)
     if (give > 0 || ((acc->lease.spent_nusd > 0 || acc->lease.ticks_count > 0) &&
                      (all || report_time(s, acc, every_ns)))) {
         if (!all)
-            warn_low(s, acc);
+            warn_low(s, acc, true);
         report(s, acc, give, false, ASK_SOON);
         /* In the same commit, if what is left would not last until after the next report. */
         if (!all && acc->lease.left_nusd < wanted(s, acc) / 4 * 3 && acc->free_nusd > 0)
             ask_lease(s, acc, wanted(s, acc), 0, ASK_SOON);
+    } else if (!all) {
+        look_low(s, acc);
     }
     return used && !acc->recalled && acc->lease.spent_nusd == 0 && acc->lease.ticks_count == 0 &&
            acc->lease.queries_count == 0;

@@ -277,6 +277,7 @@ typedef struct kmy_shard_account {
     int64_t low_nusd;    /* a lease below it is filled up: half of what the rate wants */
     int64_t watch_nusd;  /* low_nusd; while it is not in_touched, above any lease */
     int64_t report_ns;   /* monotonic time of the last report */
+    int64_t looked_ns;   /* when the balance was last held against the rate between reports */
     int64_t leased_ns;   /* the same of the last lease; 0: none yet */
     int64_t idle_ns;     /* since when nobody uses it; 0: somebody does */
     uint32_t conns_head; /* sessions */

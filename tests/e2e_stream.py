@@ -459,6 +459,17 @@ def low_balance_is_told_once_and_again_after_it_rose():
         w.drop()
 
 
+def low_balance_comes_while_there_is_time_to_pay():
+    with Sim(800) as sim, Daemon(sim, lease__report_every="60s") as d:
+        w = d.ws(d.mint("local:a", "0.004"))
+        w.subscribe(BTC, SOL)
+        e = w.next("low_balance")
+        assert e["seconds_left"] >= 1 and Decimal(e["balance"]) >= Decimal("0.001"), e
+        w.next("payment_required")
+        assert len(w.ticks) == 4000 and sum(e["type"] == "low_balance" for e in w.other) == 1, "not again at each look"
+        w.drop()
+
+
 def a_pause_is_told_once_and_dust_does_not_prolong_its_grace():
     with Sim(400) as sim, Daemon(sim, limits__unpaid_grace="2s") as d:
         token = d.mint("local:a", "0.000005")
