@@ -44,7 +44,7 @@ def _ends(ws, seconds=20):
                         told[w] = e
                     if len(w.buf) < 2:
                         break
-                    e = w.event(0.2)
+                    e = w.event()
             except Closed as c:
                 closed[w], code[w] = time.monotonic(), c.code
                 del open_[fd]

@@ -80,9 +80,12 @@ def every_charged_tick_stands_in_one_receipt_over_connections_drains_and_restart
             first = conns[0][1]
             assert _ask(first) >= 1  # on request
             first.next("receipt")
+            first.next("tick", feed=SOL)  # one that no receipt covers yet
             first.send({"op": "unsubscribe", "id": 2, "feeds": [SOL]})
             first.next("unsubscribed")
-            first.next("receipt", feed=SOL)  # at a subscription's end
+            last = first.at[SOL]
+            while not any(r["feed"] == SOL and r["to"] == last for r in _receipts(first)):  # at a subscription's end
+                first.next("receipt", feed=SOL)
             with_time = conns[1][1]
             with_time.next("receipt")  # and every second
             d.proc.send_signal(signal.SIGTERM)

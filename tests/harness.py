@@ -5,6 +5,7 @@
 A scenario is a function whose name is the rule it checks.  Nothing sleeps to wait: each waits for the thing itself, with a deadline.
 """
 import base64
+import ctypes
 import hashlib
 import hmac
 import http.client
@@ -45,13 +46,24 @@ def until(what, seconds=SECONDS, text=""):
         select.select([], [], [], 0.005)
 
 
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_the_test():
+    """In the child: killed with the thread that started it, so that a test that is killed, or fails half-way, leaves no daemon behind."""
+    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Program:
-    """A process with its ready line."""
+    """A process with its ready line.  It ends with the test at the latest; a daemon that the test forgot is a fault of the test (run)."""
+    started = []
 
     def __init__(self, args, env=None):
         self.err = tempfile.TemporaryFile("w+")
         clean = {k: v for k, v in os.environ.items() if not k.startswith("KAMIYO_") or k == "KAMIYO_CAPTURES"}
-        self.proc = subprocess.Popen(args, env={**clean, **(env or {})}, stdout=subprocess.PIPE, stderr=self.err)
+        clean.setdefault("TSAN_OPTIONS", f"suppressions={os.path.dirname(os.path.abspath(__file__))}/tsan.supp")
+        self.proc = subprocess.Popen(args, env={**clean, **(env or {})}, stdout=subprocess.PIPE, stderr=self.err, preexec_fn=_die_with_the_test)
+        Program.started.append(self)
         os.set_blocking(self.proc.stdout.fileno(), False)
         self.out = b""
 
@@ -509,5 +521,9 @@ def run(module, end=None):
             traceback.print_exc(file=sys.stdout)
             verdict, failed = "FAIL", failed + 1
         print(f"{verdict} {time.monotonic() - start:5.1f} s  {rule.__name__.strip('_').replace('_', ' ')}", flush=True)
+    forgotten = [p for p in Program.started if isinstance(p, Daemon) and p.proc.poll() is None]
+    for p in forgotten:
+        p.end(signal.SIGKILL)
+        print("still running at the end: " + " ".join(p.proc.args))
     print(f"{failed} failed, {time.monotonic() - begin:.1f} s")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or forgotten else 0)
