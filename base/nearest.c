@@ -12,6 +12,21 @@ static unsigned least(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
+uint64_t kmy_nearest_letters(const char *word, size_t len)
+{
+    uint64_t letters = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = fold(word[i]);
+        unsigned bit = 36 + c % 28u;
+        if (c >= 'a' && c <= 'z')
+            bit = c - (unsigned)'a';
+        else if (c >= '0' && c <= '9')
+            bit = 26 + c - (unsigned)'0';
+        letters |= UINT64_C(1) << bit;
+    }
+    return letters;
+}
+
 unsigned kmy_nearest_limit(size_t len)
 {
     return len <= 4 ? 1 : len <= 9 ? 2 : 3;

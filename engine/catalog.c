@@ -303,6 +303,44 @@ static kmy_err_t build_keys(kmy_catalog_t *cat, kmy_strmap_t *taken, kmy_errctx_
     return KMY_OK;
 }
 
+/* Without '/' and '-': where they belong is the commonest doubt ("SOLUSD"), so they do not count as a difference. */
+static size_t strip(const char *name, size_t len, char out[KMY_NEAREST_BYTES_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len && n < KMY_NEAREST_BYTES_MAX; i++) {
+        if (name[i] != '/' && name[i] != '-')
+            out[n++] = name[i];
+    }
+    return n;
+}
+
+static const char *word_text(const kmy_catalog_t *cat, const kmy_catalog_word_t *w)
+{
+    const kmy_feed_t *feed = &cat->feeds[w->feed_idx];
+    return w->alias ? feed->aliases[w->alias - 1] : feed->name;
+}
+
+/* What kmy_catalog_closest looks through. */
+static kmy_err_t build_words(kmy_catalog_t *cat, kmy_errctx_t *ctx)
+{
+    size_t count = 1; /* never zero */
+    for (uint32_t i = 0; i < cat->feeds_count; i++)
+        count += 1 + cat->feeds[i].aliases_count;
+    cat->words = calloc(count, sizeof *cat->words);
+    if (!cat->words)
+        return KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
+    for (uint32_t i = 0; i < cat->feeds_count; i++) {
+        for (uint32_t j = 0; j <= cat->feeds[i].aliases_count; j++) {
+            kmy_catalog_word_t *w = &cat->words[cat->words_count++];
+            *w = (kmy_catalog_word_t){ .feed_idx = i, .alias = (uint8_t)j };
+            char plain[KMY_NEAREST_BYTES_MAX];
+            const char *text = word_text(cat, w);
+            w->letters = kmy_nearest_letters(plain, strip(text, strlen(text), plain));
+        }
+    }
+    return KMY_OK;
+}
+
 kmy_err_t kmy_catalog_build(kmy_catalog_t *cat, const kmy_config_t *cfg, kmy_errctx_t *ctx)
 {
     size_t feeds_max = cfg->binance.symbols.count + cfg->pyth.feeds.count + cfg->feeds_count;
@@ -322,6 +360,8 @@ kmy_err_t kmy_catalog_build(kmy_catalog_t *cat, const kmy_config_t *cfg, kmy_err
         err = build_section(cat, cfg, ctx);
     if (err == KMY_OK)
         err = build_keys(cat, &taken, ctx);
+    if (err == KMY_OK)
+        err = build_words(cat, ctx);
     kmy_strmap_fini(&taken);
     if (err != KMY_OK)
         kmy_catalog_free(cat);
@@ -362,6 +402,7 @@ void kmy_catalog_free(kmy_catalog_t *cat)
     free(cat->feeds);
     free(cat->keys);
     free(cat->idx_by_id);
+    free(cat->words);
     kmy_strmap_fini(&cat->names);
     memset(cat, 0, sizeof *cat);
 }
@@ -372,17 +413,6 @@ const kmy_feed_t *kmy_catalog_find(const kmy_catalog_t *cat, const char *name, s
     return fold(name, len, folded) ? find_folded(cat, folded) : NULL;
 }
 
-/* Without '/' and '-': where they belong is the commonest doubt ("SOLUSD"), so they do not count as a difference. */
-static size_t strip(const char *name, size_t len, char out[KMY_NEAREST_BYTES_MAX])
-{
-    size_t n = 0;
-    for (size_t i = 0; i < len && n < KMY_NEAREST_BYTES_MAX; i++) {
-        if (name[i] != '/' && name[i] != '-')
-            out[n++] = name[i];
-    }
-    return n;
-}
-
 const kmy_feed_t *kmy_catalog_closest(const kmy_catalog_t *cat, const char *name, size_t len)
 {
     char asked[KMY_NEAREST_BYTES_MAX];
@@ -391,20 +421,21 @@ const kmy_feed_t *kmy_catalog_closest(const kmy_catalog_t *cat, const char *name
     if (len > KMY_NEAREST_BYTES_MAX)
         return NULL;
     size_t asked_len = strip(name, len, asked);
+    uint64_t letters = kmy_nearest_letters(asked, asked_len);
     unsigned limit = kmy_nearest_limit(asked_len);
-    for (uint32_t i = 0; i < cat->feeds_count; i++) {
-        const kmy_feed_t *feed = &cat->feeds[i];
-        for (uint32_t j = 0; j <= feed->aliases_count; j++) {
-            const char *text = j ? feed->aliases[j - 1] : feed->name;
-            size_t known_len = strip(text, strlen(text), known);
-            unsigned d = kmy_nearest_distance(asked, asked_len, known, known_len, limit);
-            if (d > limit)
-                continue;
-            best = feed;
-            if (d == 0)
-                return best;
-            limit = d - 1;
-        }
+    for (uint32_t i = 0; i < cat->words_count; i++) {
+        const kmy_catalog_word_t *w = &cat->words[i];
+        if (kmy_nearest_least(letters, w->letters) > limit)
+            continue;
+        const char *text = word_text(cat, w);
+        size_t known_len = strip(text, strlen(text), known);
+        unsigned d = kmy_nearest_distance(asked, asked_len, known, known_len, limit);
+        if (d > limit)
+            continue;
+        best = &cat->feeds[w->feed_idx];
+        if (d == 0)
+            return best;
+        limit = d - 1;
     }
     return best;
 }

@@ -38,6 +38,13 @@ typedef struct kmy_upstream_key {
     char key[80]; /* as the source names it in payloads: "BTCUSDT"; 64 hex digits for Pyth */
 } kmy_upstream_key_t;
 
+/* A name or alias, as the search for the nearest one looks at it first: 16 bytes, so that 8,192 of them are passed in 20 us. */
+typedef struct kmy_catalog_word {
+    uint64_t letters; /* base/nearest.h */
+    uint32_t feed_idx;
+    uint8_t alias; /* 0: the name itself, else aliases[alias - 1] */
+} kmy_catalog_word_t;
+
 typedef struct kmy_catalog {
     kmy_feed_t *feeds; /* owned */
     uint32_t feeds_count;
@@ -46,6 +53,8 @@ typedef struct kmy_catalog {
     kmy_strmap_t names; /* canonical names and aliases, as given and in canonical spelling -> idx */
     uint32_t *idx_by_id; /* owned; idx_by_id[id], UINT32_MAX: none; ids_max + 1 entries */
     uint32_t ids_max;
+    kmy_catalog_word_t *words; /* owned; names before their aliases, in the feeds' order */
+    uint32_t words_count;
 } kmy_catalog_t;
 
 /* kmy_catalog_build: feeds of binance.symbols ("BTC/USDT@binance", aliases "BTCUSDT", "BTC-USDT@binance"), of pyth.feeds ("BTC/USD", aliases "BTC-USD",
@@ -60,8 +69,8 @@ void kmy_catalog_free(kmy_catalog_t *cat);
 
 /* Any thread.  Finds by canonical name or alias, case-blind for ASCII, '-' for '/' accepted; NULL: unknown. */
 const kmy_feed_t *kmy_catalog_find(const kmy_catalog_t *cat, const char *name, size_t len);
-/* The nearest known name to a misspelt one, for error texts; NULL: nothing near.  Compares with every name of similar length (about 0.2 us
-   each): for refused requests only, which are limited. */
+/* The nearest known name to a misspelt one, for error texts; NULL: nothing near.  Looks at every name (2 ns), and compares (about 1 us) with those of
+   the same letters but for a few: 25 us of 4,096 feeds, usually; 5 ms, if somebody found the worst name.  For refused requests only. */
 const kmy_feed_t *kmy_catalog_closest(const kmy_catalog_t *cat, const char *name, size_t len);
 static inline const kmy_feed_t *kmy_catalog_by_id(const kmy_catalog_t *cat, uint32_t id)
 {

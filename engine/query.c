@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BATCH_MAX = 100 };
+enum {
+    BATCH_MAX = 100,
+    BATCH_HINTS_MAX =
+        8, /* unknown feeds of a batch that are told the nearest name: a search each */
+};
 
 static const char not_for_it[] = "the token is not for this feed";
 static const char path_one[] = "/v1/ingest-data", path_batch[] = "/v1/ingest-data/batch";
@@ -82,10 +86,11 @@ static bool compose_one(kmy_shard_t *s, void *arg, int64_t left_nusd, kmy_buf_t 
 }
 
 static bool refuse_ask(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                       const kmy_query_ask_t *a)
+                       kmy_query_ask_t *a)
 {
     if (!kmy_paid_slip(s, c) && !kmy_throttle_stranger(s, c, req)) /* else it was counted */
         return true;
+    kmy_query_hint(s, a);
     char text[KMY_FEED_NAME_BYTES_MAX * 6 + 32];
     kmy_buf_t more = kmy_buf(text, sizeof text);
     const char *retry = kmy_err_http(a->err) == 503 ? "Retry-After: 1\r\n" : "";
@@ -101,7 +106,7 @@ static bool refuse_ask(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
 
 /* Paid for what cannot be sold now: an answer that was kept is its payer's all the same.  stale NULL: it can be sold again by now. */
 static bool recall(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                   const kmy_demand_t *demand, const kmy_query_ask_t *stale)
+                   const kmy_demand_t *demand, kmy_query_ask_t *stale)
 {
     bool none;
     bool answered = kmy_paid_recall(s, c, req, demand, &none);
@@ -201,11 +206,14 @@ static void price_batch(const kmy_shard_t *s, batch_t *t)
 
 static void put_batch(kmy_shard_t *s, const batch_t *t, int64_t left_nusd, kmy_buf_t *b)
 {
+    uint32_t hints = 0;
     kmy_buf_str(b, "{\"results\":[");
     for (uint32_t i = 0; i < t->count; i++) {
-        const kmy_query_ask_t *a = &t->asks[i];
+        kmy_query_ask_t *a = &t->asks[i];
         kmy_buf_str(b, i ? ",{" : "{");
         if (a->err != KMY_OK) {
+            if (a->name[0] && hints++ < BATCH_HINTS_MAX)
+                kmy_query_hint(s, a);
             kmy_buf_fmt(b, "\"error\":{\"code\":\"%s\",\"detail\":", kmy_err_code(a->err));
             kmy_buf_json_str(b, a->detail, strlen(a->detail));
             kmy_buf_str(b, "}}");

@@ -23,12 +23,16 @@ static void find_feed(kmy_shard_t *s, kmy_query_ask_t *a, const char *name, size
     a->feed = kmy_catalog_find(s->catalog, name, len);
     if (a->feed)
         return;
-    const kmy_feed_t *near = kmy_catalog_closest(s->catalog, name, len);
-    if (near)
-        fail(a, KMY_UNKNOWN_FEED, "no such feed; the closest is %s", near->name);
-    else
-        fail(a, KMY_UNKNOWN_FEED, "no such feed; GET /v1/feeds lists them");
-    a->closest = near;
+    fail(a, KMY_UNKNOWN_FEED, "no such feed; GET /v1/feeds lists them");
+    KMY_ASSERT(len < sizeof a->name);
+    memcpy(a->name, name, len);
+}
+
+void kmy_query_hint(const kmy_shard_t *s, kmy_query_ask_t *a)
+{
+    a->closest = a->name[0] ? kmy_catalog_closest(s->catalog, a->name, strlen(a->name)) : NULL;
+    if (a->closest)
+        fail(a, KMY_UNKNOWN_FEED, "no such feed; the closest is %s", a->closest->name);
 }
 
 void kmy_query_check(const kmy_shard_t *s, kmy_query_ask_t *a)

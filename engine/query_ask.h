@@ -10,6 +10,8 @@ typedef struct kmy_query_ask {
     int64_t max_age_ms;        /* 0: any */
     kmy_err_t err;             /* why there is no answer */
     char detail[192];
+    char name
+        [KMY_FEED_NAME_BYTES_MAX]; /* of a feed that is not known; "": it is, or it was too long */
 } kmy_query_ask_t;
 
 /* Zeroed asks in; false: malformed, ctx->detail says why.  A feed that is not known is well-formed: its ask has err. */
@@ -18,6 +20,9 @@ bool kmy_query_ask_address(kmy_shard_t *s, const kmy_http_request_t *req, kmy_qu
 bool kmy_query_ask_body(kmy_shard_t *s, kmy_view_t body, kmy_query_ask_t *a, kmy_errctx_t *ctx);
 bool kmy_query_ask_batch(kmy_shard_t *s, kmy_view_t body, kmy_query_ask_t *asks, uint32_t max,
                          uint32_t *count, kmy_errctx_t *ctx);
+
+/* Adds the nearest known name to the detail of an unknown feed.  Looks at every name there is (engine/catalog.h): where the error is told, not before. */
+void kmy_query_hint(const kmy_shard_t *s, kmy_query_ask_t *a);
 
 /* Fresh enough to be sold now?  Else err and detail say why not; an ask that has an err keeps it. */
 void kmy_query_check(const kmy_shard_t *s, kmy_query_ask_t *a);

@@ -493,7 +493,7 @@ def what_the_venue_forgot_is_subscribed_again_on_the_same_connection():
             yield trade("SOLUSDT", len(venue.requests))
 
     venue = Fake(answer)
-    with Probe(venue, "--data-silence", "300") as p:
+    with Probe(venue, "--data-silence", "1000") as p:
         p.live().until(lambda p: len(p.ticks) >= 2)
         p.stop()
     first, again = venue.asked("SUBSCRIBE")[:2]

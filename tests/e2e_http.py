@@ -193,6 +193,15 @@ def a_batch_charges_what_it_delivers_with_a_discount_from_ten():
     d.settled(account, consumed)
 
 
+def a_batch_of_unknown_feeds_costs_nothing_and_only_the_first_are_told_the_nearest_name():
+    d, account, token = _funded()
+    a = d.ask("POST", "/v1/ingest-data/batch", [{"feed_type": "SOL/USDD"}] * 100, token=token)
+    assert a.status == 200 and a.json["count"] == 0 and a.json["charged"] == "0.000000000", a.body
+    told = ["closest is SOL/USD" in r["error"]["detail"] for r in a.json["results"]]
+    assert told == [True] * 8 + [False] * 92, ("each is a search among all names", a.json["results"][:2], a.json["results"][9])
+    d.settled(account, 0)
+
+
 def an_account_sees_itself_and_revokes_its_own_token_only():
     d, account, token = _funded("2.5")
     j = d.ask("GET", "/v1/account", token=token).json

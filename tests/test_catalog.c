@@ -203,6 +203,17 @@ static void a_misspelt_name_is_answered_with_the_nearest(void **state)
         const kmy_feed_t *f = kmy_catalog_closest(&cat, rows[i].name, strlen(rows[i].name));
         assert_string_equal(f ? f->name : "none", rows[i].feed);
     }
+    /* Each name and alias, with any one letter another: something is near it. */
+    for (uint32_t i = 0; i < cat.words_count; i++) {
+        const kmy_feed_t *feed = &cat.feeds[cat.words[i].feed_idx];
+        const char *word = cat.words[i].alias ? feed->aliases[cat.words[i].alias - 1] : feed->name;
+        for (size_t j = 0; j < strlen(word); j++) {
+            char slip[KMY_FEED_NAME_BYTES_MAX];
+            strcpy(slip, word);
+            slip[j] = '~';
+            assert_non_null(kmy_catalog_closest(&cat, slip, strlen(slip)));
+        }
+    }
     kmy_catalog_free(&cat);
     kmy_config_free(&cfg);
 }
