@@ -3,6 +3,8 @@
 
 #include "engine/account.h"
 #include "engine/conn.h"
+#include "engine/grant.h"
+#include "engine/paid.h"
 #include "engine/pay_header.h"
 #include "engine/reply.h"
 #include "engine/stream.h"
@@ -39,12 +41,24 @@ kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reque
                              kmy_shard_account_t **acc, kmy_token_claims_t *claims)
 {
     kmy_errctx_t ctx = { 0 };
-    if (!shown && !kmy_http_header(req, "authorization") && demand && demand->price_nusd > 0) {
+    if (demand && demand->to_account && demand->price_nusd > 0 && !c->grant &&
+        kmy_paid_wanted(req)) {
+        bool done;
+        if (!kmy_paid_onto_account(s, c, req, demand, &done))
+            return done ? KMY_BEARER_ANSWERED : KMY_BEARER_PARKED;
+    }
+    bool granted = kmy_grant_on_account(c);
+    if (!granted && !shown && !kmy_http_header(req, "authorization") && demand &&
+        demand->price_nusd > 0) {
         if (kmy_throttle_address(s, c, req))
             kmy_demand_pay(s, c, req, demand, KMY_UNPAID, NULL, why_unpaid(req, demand), 0, "");
         return KMY_BEARER_ANSWERED;
     }
-    kmy_err_t err = check_bearer(s, req, shown, claims, &ctx);
+    kmy_err_t err = KMY_OK;
+    if (granted)
+        kmy_grant_claims(s, c, claims);
+    else
+        err = check_bearer(s, req, shown, claims, &ctx);
     if (err == KMY_OK && claims->scope[0] && demand && !demand->scoped)
         err = KMY_FAIL(&ctx, KMY_FORBIDDEN,
                        "the token is for some feeds only, this wants one for all");

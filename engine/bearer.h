@@ -12,7 +12,8 @@ typedef enum {
     KMY_BEARER_PARKED,   /* the request comes again */
 } kmy_bearer_t;
 
-/* The account of the request's bearer, or else of `shown` (a token shown in another way; NULL: none).  demand: what is answered to who shows none;
+/* The account of the request's payment (grant.h; one that is a deposit is taken here, for a demand that is to_account: a token is not looked at then), of its bearer,
+   or else of `shown` (a token shown in another way; NULL: none).  demand: what is answered to who shows none;
    NULL: the route costs nothing, and who shows none gets 401. */
 kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                              const char *shown, const kmy_demand_t *demand,

@@ -75,21 +75,17 @@ static void kept(kmy_cashier_t *c, kmy_job_t *job)
         refuse(c, job, (kmy_err_t)job->err, job->detail);
         return;
     }
-    if (again && s->kind == KMY_SLIP_ANSWER && job->body_bytes == 0) {
+    if (again && job->body_bytes == 0) {
         refuse(c, job, KMY_CONFLICT, kmy_end_used(&job->row_out));
         return;
     }
-    if (s->kind == KMY_SLIP_ANSWER) { /* what was kept first */
+    if (again) { /* what was kept first */
         KMY_ASSERT(job->body_bytes <= sizeof s->body);
-        if (again) {
-            s->body_bytes = job->body_bytes;
-            memcpy(s->body, job->body, job->body_bytes);
-        }
-        s->charged_nusd = job->row_out.price_nusd;
+        s->body_bytes = job->body_bytes;
+        memcpy(s->body, job->body, job->body_bytes);
     }
     s->balance_nusd = job->account.balance_nusd;
-    kmy_cashier_answer(c, n->shard, n->slip,
-                       again && s->kind == KMY_SLIP_ANSWER ? KMY_SLIP_AGAIN : KMY_SLIP_DONE);
+    kmy_cashier_answer(c, n->shard, n->slip, again ? KMY_SLIP_AGAIN : KMY_SLIP_DONE);
 }
 
 static void answer(kmy_cashier_t *c, uint32_t shard, uint32_t slip, kmy_job_t *job)
@@ -100,6 +96,7 @@ static void answer(kmy_cashier_t *c, uint32_t shard, uint32_t slip, kmy_job_t *j
     if (s->kind == KMY_SLIP_ANSWER) {
         KMY_ASSERT(s->body_bytes > 0 && s->body_bytes <= sizeof job->body);
         job->body_bytes = s->body_bytes;
+        job->charged_nusd = s->charged_nusd;
         memcpy(job->body, s->body, s->body_bytes);
     }
     to_keeper(c, job, shard, slip, kept);

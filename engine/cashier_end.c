@@ -82,6 +82,7 @@ static void fill_settled(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
     snprintf(s->account, sizeof s->account, "%s", r->account);
     s->credited_nusd = (int64_t)r->amount_units * 1000;
     s->balance_nusd = k->account.balance_nusd;
+    s->charged_nusd = r->price_nusd;
     s->result = KMY_SLIP_DONE;
     if (s->kind == KMY_SLIP_QUERY && !r->query) {
         s->result = KMY_SLIP_REFUSED;
@@ -98,8 +99,8 @@ static void fill_settled(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
 
 const char *kmy_end_used(const kmy_payment_row_t *r)
 {
-    return r->released ? "nothing was answered to this payment, nor charged: its money is on the "
-                         "payer's account; sign in for its token at POST /v1/tokens"
+    return r->released ? "no answer is kept for this payment: its money is on the payer's account, "
+                         "less what was charged there; sign in for its token at POST /v1/tokens"
                        : "this payment was used, and its answer is not kept any more";
 }
 

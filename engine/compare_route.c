@@ -3,9 +3,10 @@
 #include "base/clock.h"
 #include "base/decimal.h"
 #include "engine/account.h"
+#include "engine/bearer.h"
 #include "engine/compare.h"
 #include "engine/named_feed.h"
-#include "engine/query.h"
+#include "engine/paid.h"
 #include "engine/reply.h"
 #include "engine/throttle.h"
 
@@ -154,44 +155,101 @@ static bool nothing_yet(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     return true;
 }
 
+/* What is asked for. */
+typedef struct order {
+    const kmy_feed_t *feed;
+    uint32_t max;
+} order_t;
+
+/* The whole answer but for its bill; returns of how many sources. */
+static uint32_t put_answer(const kmy_shard_t *s, kmy_buf_t *b, const order_t *o)
+{
+    entry_t entries[KMY_COMPARE_MAX];
+    kmy_compare_row_t rows[KMY_COMPARE_MAX];
+    kmy_compare_t comparison;
+    size_t n = collect(s, o->feed, entries, rows);
+    uint32_t shown = n < o->max ? (uint32_t)n : o->max;
+    kmy_compare(rows, n, &comparison);
+    put_comparison(s, b, o->feed, &comparison, rows, entries, shown);
+    return shown;
+}
+
+static void put_bill(kmy_buf_t *b, int64_t charged_nusd, int64_t left_nusd)
+{
+    kmy_buf_str(b, ",\"charged\":");
+    kmy_buf_json_nusd(b, charged_nusd);
+    kmy_buf_str(b, ",\"balance\":");
+    kmy_buf_json_nusd(b, left_nusd);
+    kmy_buf_str(b, "}");
+}
+
+static bool compose(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t *b)
+{
+    const order_t *o = arg;
+    uint32_t shown = put_answer(s, b, o);
+    if (shown == 0 || !kmy_paid_charge(bill, o->feed->query_nusd * shown))
+        return false;
+    put_bill(b, bill->charged_nusd, bill->left_nusd);
+    return true;
+}
+
+/* What is delivered is charged. */
+static void give(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                 kmy_shard_account_t *acc, const order_t *o)
+{
+    kmy_buf_t b = kmy_reply_body(s);
+    int64_t price_nusd = o->feed->query_nusd * put_answer(s, &b, o);
+    kmy_account_charge(s, acc, price_nusd);
+    put_bill(&b, price_nusd, kmy_account_balance(acc));
+    kmy_reply_json(s, c, req, &b);
+}
+
+static uint32_t there(const kmy_shard_t *s, const order_t *o)
+{
+    entry_t entries[KMY_COMPARE_MAX];
+    kmy_compare_row_t rows[KMY_COMPARE_MAX];
+    size_t n = collect(s, o->feed, entries, rows);
+    return n < o->max ? (uint32_t)n : o->max;
+}
+
+/* Who does not pay learns the price of what can be had at most, not our state; who pays by header pays that, and what is not delivered is credited. */
+static kmy_demand_t demand_of(const order_t *o)
+{
+    uint32_t most = o->feed->sources_count < o->max ? o->feed->sources_count : o->max;
+    return kmy_demand_price("/v1/compare", "the sources of a feed beside each other",
+                            o->feed->query_nusd * most);
+}
+
 bool kmy_compare_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
     uint64_t max;
-    const kmy_feed_t *feed =
-        kmy_named_feed(s, c, req, "name one feed: /v1/compare?feed=SOL/USD&max=5");
-    if (!feed)
+    order_t o = { .feed =
+                      kmy_named_feed(s, c, req, "name one feed: /v1/compare?feed=SOL/USD&max=5") };
+    if (!o.feed)
         return true;
     if (!kmy_named_number(req, "max", 1, KMY_COMPARE_MAX, SHOWN, &max))
         return kmy_named_refuse(s, c, req, "max must be 1 to 8");
-    entry_t entries[KMY_COMPARE_MAX];
-    kmy_compare_row_t rows[KMY_COMPARE_MAX];
-    kmy_compare_t comparison;
-    size_t n = collect(s, feed, entries, rows);
-    uint32_t shown = n < max ? (uint32_t)n : (uint32_t)max;
-    /* Who does not pay learns the price of what can be had at most, not our state. */
-    bool pays = kmy_http_header(req, "authorization") != NULL;
-    uint32_t asked = feed->sources_count < max ? feed->sources_count : (uint32_t)max;
-    int64_t price_nusd = feed->query_nusd * (pays ? shown : asked);
-    if (pays && n == 0)
-        return nothing_yet(s, c, req);
+    o.max = (uint32_t)max;
+    uint32_t shown = there(s, &o);
+    kmy_demand_t demand = demand_of(&o);
+    if (kmy_paid_wanted(req) && demand.price_nusd > 0) {
+        const kmy_ware_t ware = { .compose = compose, .arg = &o };
+        kmy_sold_t sold = kmy_paid_sell(s, c, req, &demand, &ware, shown > 0);
+        return sold == KMY_SOLD_NOTHING ? nothing_yet(s, c, req) : sold != KMY_SOLD_PARKED;
+    }
+    if (kmy_http_header(req, "authorization")) {
+        if (shown == 0)
+            return nothing_yet(s, c, req);
+        demand.price_nusd = o.feed->query_nusd * shown;
+    }
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
-    bool answered;
-    if (!kmy_query_secure(s, c, req, NULL, price_nusd, &acc, &claims, &answered))
-        return answered;
-    if (n == 0)
+    kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, &demand, &acc, &claims);
+    if (p != KMY_BEARER_OK)
+        return p != KMY_BEARER_PARKED;
+    if (shown == 0)
         return nothing_yet(s, c, req);
-    price_nusd = feed->query_nusd * shown; /* what is delivered */
-    kmy_compare(rows, n, &comparison);
-    kmy_buf_t b = kmy_reply_body(s);
-    put_comparison(s, &b, feed, &comparison, rows, entries, shown);
-    kmy_account_charge(s, acc, price_nusd);
-    kmy_buf_str(&b, ",\"charged\":");
-    kmy_buf_json_nusd(&b, price_nusd);
-    kmy_buf_str(&b, ",\"balance\":");
-    kmy_buf_json_nusd(&b, kmy_account_balance(acc));
-    kmy_buf_str(&b, "}");
-    kmy_reply_json(s, c, req, &b);
+    give(s, c, req, acc, &o);
     return true;
 }

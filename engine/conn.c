@@ -6,6 +6,7 @@
 #include "engine/catchup.h"
 #include "engine/body.h"
 #include "engine/egress.h"
+#include "engine/grant.h"
 #include "engine/page.h"
 #include "engine/input.h"
 #include "engine/past.h"
@@ -634,6 +635,7 @@ void kmy_conn_release(kmy_shard_t *s, kmy_conn_t *c)
     kmy_past_free(s, c);
     kmy_page_forget(s, c);
     kmy_body_forget(c);
+    kmy_grant_forget(c);
     kmy_account_unwait(s, c);
     kmy_account_leave(s, c);
     kmy_throttle_session(s, c);

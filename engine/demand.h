@@ -15,6 +15,8 @@ typedef struct kmy_demand {
     uint32_t amounts_count;                     /* 0: this route takes no payment of its own */
     bool elsewhere; /* they are paid at another route, `path`: this one looks at no payment */
     bool
+        to_account; /* a payment here is a deposit, and the request then goes on on its payer's account (grant.h) */
+    bool
         scoped; /* looks itself whether a token is for the feeds asked for: others refuse a token that is not for all */
     bool signin; /* offer sign-in-with-x as well */
 } kmy_demand_t;

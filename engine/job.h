@@ -37,6 +37,7 @@ typedef struct kmy_job {
     uint32_t body_bytes;
     uint64_t cashier[2];       /* the cashier's own words, not looked at by the keeper */
     int64_t expires_ns;        /* NONCE, EXPIRE, NEXT_SETTLED */
+    int64_t charged_nusd;      /* ANSWER with a body: what it costs */
     kmy_payment_row_t row;     /* question */
     kmy_payment_row_t row_out; /* answer: the payment behind the call; zeros if there is none */
     kmy_account_t account;     /* answer, where the call gives one: figures after it */

@@ -2,6 +2,8 @@
 #include "engine/paid.h"
 
 #include "engine/account.h"
+#include "engine/grant.h"
+#include "engine/mint.h"
 #include "engine/offers.h"
 #include "engine/pay_header.h"
 #include "engine/reply.h"
@@ -187,18 +189,31 @@ static void reply_kept(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     kmy_reply(s, c, req, 200, "application/json", line, &b);
 }
 
-/* Paid: the newest tick is taken now, and kept with the payment before it is sent. */
-static bool compose_and_keep(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip,
-                             kmy_paid_compose_t *compose, void *arg)
+bool kmy_paid_charge(kmy_paid_bill_t *bill, int64_t price_nusd)
 {
-    char why[sizeof slip->detail] = "";
+    KMY_ASSERT(price_nusd > 0 && bill->charged_nusd == 0);
+    if (price_nusd > bill->held_nusd)
+        return false;
+    bill->charged_nusd = price_nusd;
+    bill->left_nusd -= price_nusd;
+    return true;
+}
+
+/* Paid: the newest tick is taken now, and kept with the payment before it is sent. */
+static void compose_and_keep(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip,
+                             const kmy_ware_t *ware)
+{
     kmy_buf_t b = kmy_buf(slip->body, sizeof slip->body);
-    bool made = compose(s, arg, kmy_paid_left(s, slip), &b, why) && !b.overflow;
+    int64_t held_nusd = slip->charged_nusd;
+    kmy_paid_bill_t bill = { .held_nusd = held_nusd,
+                             .left_nusd = kmy_paid_left(s, slip) + held_nusd };
+    bool made = ware->compose(s, ware->arg, &bill, &b) && !b.overflow;
+    KMY_ASSERT(!made || bill.charged_nusd > 0);
     slip->kind = made ? KMY_SLIP_ANSWER : KMY_SLIP_RELEASE;
     slip->body_bytes = made ? (uint32_t)b.len : 0;
+    slip->charged_nusd = made ? bill.charged_nusd : bill.held_nusd;
     slip->deadline_ns = 0;
     kmy_slip_send_and_park(s, c, slip);
-    return false;
 }
 
 static void released(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
@@ -211,62 +226,156 @@ static void released(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     lines[b.len] = '\0';
     kmy_reply_problem_with(
         s, c, req, KMY_STALE,
-        "it was paid for, but went stale meanwhile: nothing was charged, the money "
-        "is on the payer's account; sign in for its token at POST /v1/tokens",
+        "it was paid for, but went stale meanwhile, or was paid as a request that costs less: "
+        "nothing was charged, the money is on the payer's account; sign in for its token at POST "
+        "/v1/tokens",
         lines, NULL);
 }
 
-bool kmy_paid_answer(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                     const kmy_demand_t *demand, kmy_paid_compose_t *compose, void *arg)
+/* Its payer's account has the money, whatever becomes of the request. */
+static bool grant(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                  const kmy_slip_t *slip, bool on_account)
 {
-    kmy_slip_t *slip = kmy_paid_slip(s, c);
-    if (!slip)
-        return kmy_paid_begin(s, c, req, demand, KMY_SLIP_QUERY);
+    kmy_throttle_undo(s, c, req);
+    if (kmy_grant_make(s, c, slip, on_account))
+        return true;
+    kmy_reply_problem(s, c, req, KMY_UNAVAILABLE,
+                      "no memory for it now; the money is the payer's: sign in for a token at POST "
+                      "/v1/tokens");
+    return false;
+}
+
+static kmy_sold_t begin(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                        const kmy_demand_t *demand)
+{
+    return kmy_paid_begin(s, c, req, demand, KMY_SLIP_QUERY) ? KMY_SOLD_ANSWERED : KMY_SOLD_PARKED;
+}
+
+/* The cashier's answer, whichever it is. */
+static kmy_sold_t came_back(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                            const kmy_demand_t *demand, const kmy_ware_t *ware, kmy_slip_t *slip)
+{
     bool done = slip->result == KMY_SLIP_DONE;
-    if (slip->kind == KMY_SLIP_QUERY && done)
-        return compose_and_keep(s, c, slip, compose, arg);
-    if (slip->kind == KMY_SLIP_RELEASE)
+    if (slip->kind == KMY_SLIP_QUERY && done && !ware->compose)
+        return grant(s, c, req, slip, false) ? KMY_SOLD_MAKE : KMY_SOLD_ANSWERED;
+    if (slip->kind == KMY_SLIP_QUERY && done) {
+        compose_and_keep(s, c, slip, ware);
+        return KMY_SOLD_PARKED;
+    }
+    bool enough = slip->charged_nusd >= demand->amounts_nusd[0];
+    if (slip->kind == KMY_SLIP_RELEASE && done && ware->else_account && enough)
+        return grant(s, c, req, slip, true) ? KMY_SOLD_ON_ACCOUNT : KMY_SOLD_ANSWERED;
+    if (slip->kind == KMY_SLIP_RELEASE && done)
         released(s, c, req, slip);
     else if (done || slip->result == KMY_SLIP_AGAIN)
         reply_kept(s, c, req, slip);
     else
         kmy_paid_undone(s, c, req, demand, slip, NULL);
-    return true;
+    return KMY_SOLD_ANSWERED;
+}
+
+kmy_sold_t kmy_paid_keep(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                         const kmy_ware_t *ware)
+{
+    kmy_slip_t *slip = kmy_slip_take(s);
+    KMY_ASSERT(c->grant && !c->grant->on_account && ware->compose);
+    if (!slip) {
+        kmy_reply_problem_with(s, c, req, KMY_UNAVAILABLE,
+                               "too many payments are under way; this one is settled and waits for "
+                               "its answer: send it again in a second",
+                               "Retry-After: 1\r\n", NULL);
+        return KMY_SOLD_ANSWERED;
+    }
+    memcpy(slip->payment_id, c->grant->payment_id, sizeof slip->payment_id);
+    memcpy(slip->account, c->grant->account, sizeof slip->account);
+    slip->charged_nusd = c->grant->held_nusd;
+    slip->balance_nusd = c->grant->balance_nusd;
+    compose_and_keep(s, c, slip, ware);
+    return KMY_SOLD_PARKED;
 }
 
 /* --- one that was answered before -------------------------------------------------------- */
 
-static bool ask_known(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                      const kmy_demand_t *demand, bool *none)
+static kmy_sold_t ask_known(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                            const kmy_demand_t *demand)
 {
     uint32_t version;
     kmy_view_t header;
     kmy_errctx_t ctx = { 0 };
-    *none = kmy_pay_header(req, &version, &header, &ctx) != KMY_OK || version == 0 ||
-            !s->o.offers->open || demand->amounts_count == 0;
-    if (*none || !kmy_throttle_address(s, c, req))
-        return true;
+    if (kmy_pay_header(req, &version, &header, &ctx) != KMY_OK || version == 0 ||
+        !s->o.offers->open || demand->amounts_count == 0)
+        return KMY_SOLD_NOTHING;
+    if (!kmy_throttle_address(s, c, req))
+        return KMY_SOLD_ANSWERED;
     kmy_slip_t *slip = kmy_paid_take_slip(s, c, req, KMY_SLIP_QUERY);
     if (!slip)
-        return true;
+        return KMY_SOLD_ANSWERED;
     slip->known_only = 1;
     send_payment(s, c, demand, slip, version, header);
-    return false;
+    return KMY_SOLD_PARKED;
 }
 
-bool kmy_paid_recall(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                     const kmy_demand_t *demand, bool *none)
+/* Also one that is no payment bought none: an offer of what cannot be sold would be a lie. */
+static bool bought_none(const kmy_slip_t *slip)
 {
-    const kmy_slip_t *slip = kmy_paid_slip(s, c);
-    *none = false;
+    return slip->result != KMY_SLIP_AGAIN &&
+           !(slip->result == KMY_SLIP_REFUSED && slip->err == KMY_CONFLICT);
+}
+
+/* The slip that came back only asked what is known of the payment. */
+static bool is_recall(const kmy_slip_t *slip)
+{
+    return slip->kind == KMY_SLIP_QUERY && slip->known_only;
+}
+
+kmy_sold_t kmy_paid_sell(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                         const kmy_demand_t *demand, const kmy_ware_t *ware, bool now)
+{
+    kmy_slip_t *slip = kmy_paid_slip(s, c);
     if (!slip)
-        return ask_known(s, c, req, demand, none);
-    KMY_ASSERT(kmy_paid_recalled(slip));
-    if (slip->result == KMY_SLIP_AGAIN)
-        reply_kept(s, c, req, slip);
-    else if (slip->result == KMY_SLIP_REFUSED && slip->err == KMY_CONFLICT)
-        kmy_paid_undone(s, c, req, demand, slip, NULL);
-    else /* also one that is no payment: an offer of what cannot be sold would be a lie */
-        *none = true;
-    return true;
+        return now ? begin(s, c, req, demand) : ask_known(s, c, req, demand);
+    if (!is_recall(slip) || !bought_none(slip))
+        return came_back(s, c, req, demand, ware, slip);
+    if (!now)
+        return KMY_SOLD_NOTHING;
+    kmy_throttle_undo(s, c, req); /* it can be sold again by now */
+    return begin(s, c, req, demand);
+}
+
+/* --- deposits ---------------------------------------------------------------------------- */
+
+void kmy_paid_undone_deposit(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                             const kmy_demand_t *demand, const kmy_slip_t *slip)
+{
+    char text[KMY_TOKEN_BYTES_MAX + 512] = ",";
+    kmy_buf_t more = kmy_buf(text, sizeof text);
+    kmy_errctx_t ctx = { 0 };
+    more.len = 1;
+    bool token = slip->result == KMY_SLIP_PENDING && !slip->exposed && slip->account[0] &&
+                 kmy_mint_put(s, slip->account, 0, &more, &ctx) == KMY_OK;
+    kmy_paid_undone(s, c, req, demand, slip, token ? &more : NULL);
+}
+
+bool kmy_paid_onto_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                           const kmy_demand_t *demand, bool *done)
+{
+    char line[KMY_RECEIPT_LINE_BYTES_MAX];
+    const kmy_slip_t *slip = kmy_paid_slip(s, c);
+    *done = true;
+    if (!slip) {
+        *done = kmy_paid_begin(s, c, req, demand, KMY_SLIP_DEPOSIT);
+        return false;
+    }
+    if (slip->result != KMY_SLIP_DONE && slip->result != KMY_SLIP_AGAIN) {
+        kmy_paid_undone_deposit(s, c, req, demand, slip);
+        return false;
+    }
+    if (!slip->exposed)
+        return grant(s, c, req, slip, true);
+    kmy_paid_receipt(s, slip, line, sizeof line);
+    kmy_reply_problem_with(s, c, req, KMY_CONFLICT,
+                           "this payment is on its payer's account already: sign in for its token "
+                           "at POST /v1/tokens and ask with that",
+                           line, NULL);
+    return false;
 }

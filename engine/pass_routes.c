@@ -161,12 +161,13 @@ bool kmy_pass_buy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     kmy_errctx_t ctx = { 0 };
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
-    kmy_err_t told = c->answered ? (kmy_err_t)s->answer->err : KMY_OK;
-    if (c->answered && (told == KMY_OK || told == KMY_DUPLICATE)) {
+    bool sold = c->answered && s->answer; /* the keeper's answer, not the cashier's */
+    kmy_err_t told = sold ? (kmy_err_t)s->answer->err : KMY_OK;
+    if (sold && (told == KMY_OK || told == KMY_DUPLICATE)) {
         answer_sale(s, c, req, s->answer);
         return true;
     }
-    if (c->answered && told != KMY_NO_BALANCE) {
+    if (sold && told != KMY_NO_BALANCE) {
         kmy_reply_problem(s, c, req, told, s->answer->detail);
         return true;
     }
@@ -176,9 +177,8 @@ bool kmy_pass_buy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
             kmy_reply_problem(s, c, req, err, ctx.detail);
         return true;
     }
-    kmy_demand_t demand = kmy_demand_deposit("/v1/deposit", 0);
-    demand.price_nusd = o.need_nusd;
-    demand.elsewhere = true;
+    kmy_demand_t demand = kmy_demand_price("/v1/passes", "passes of these feeds", o.need_nusd);
+    demand.to_account = true;
     demand.scoped = true;
     kmy_bearer_t p = kmy_bearer_find(s, c, req, NULL, &demand, &acc, &claims);
     if (p != KMY_BEARER_OK)

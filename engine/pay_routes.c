@@ -94,13 +94,7 @@ static bool pay_in(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
         return kmy_paid_begin(s, c, req, demand, KMY_SLIP_DEPOSIT);
     if (slip->result == KMY_SLIP_DONE || slip->result == KMY_SLIP_AGAIN)
         return credited(s, c, req, slip, !slip->exposed);
-    char text[KMY_TOKEN_BYTES_MAX + 512] = ",";
-    kmy_buf_t more = kmy_buf(text, sizeof text);
-    kmy_errctx_t ctx = { 0 };
-    more.len = 1;
-    bool token = slip->result == KMY_SLIP_PENDING && !slip->exposed && slip->account[0] &&
-                 kmy_mint_put(s, slip->account, 0, &more, &ctx) == KMY_OK;
-    kmy_paid_undone(s, c, req, demand, slip, token ? &more : NULL);
+    kmy_paid_undone_deposit(s, c, req, demand, slip);
     return true;
 }
 
@@ -435,8 +429,11 @@ static void put_network(kmy_buf_t *b, const kmy_pay_way_t *way)
 
 bool kmy_pay_about(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
-    static const char *const paths[] = { "/v1/deposit", "/v1/ingest-data",
-                                         "/v1/ingest-data/batch" };
+    static const char *const paths[] = {
+        "/v1/deposit", "/v1/ingest-data", "/v1/ingest-data/batch",
+        "/v1/compare", "/v1/history",     "/v1/snapshot",
+        "/v1/stream",  "/v1/passes",
+    };
     const kmy_offers_t *o = s->o.offers;
     char url[KMY_RESOURCE_URL_BYTES_MAX];
     (void)body;

@@ -19,33 +19,6 @@ enum {
 static const char not_for_it[] = "the token is not for this feed";
 static const char path_one[] = "/v1/ingest-data", path_batch[] = "/v1/ingest-data/batch";
 
-static bool secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, const char *shown,
-                   int64_t price_nusd, bool scoped, kmy_shard_account_t **acc,
-                   kmy_token_claims_t *claims, bool *answered)
-{
-    kmy_demand_t demand = kmy_demand_deposit("/v1/deposit", 0);
-    demand.price_nusd = price_nusd;
-    demand.elsewhere = true;
-    demand.scoped = scoped;
-    kmy_bearer_t p = kmy_bearer_secure(s, c, req, shown, &demand, acc, claims);
-    *answered = p == KMY_BEARER_ANSWERED;
-    return p == KMY_BEARER_OK;
-}
-
-bool kmy_query_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                      const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
-                      kmy_token_claims_t *claims, bool *answered)
-{
-    return secure(s, c, req, shown, price_nusd, false, acc, claims, answered);
-}
-
-bool kmy_query_secure_scoped(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                             const char *shown, int64_t price_nusd, kmy_shard_account_t **acc,
-                             kmy_token_claims_t *claims, bool *answered)
-{
-    return secure(s, c, req, shown, price_nusd, true, acc, claims, answered);
-}
-
 /* The last members of an answer. */
 static void put_bill(kmy_buf_t *b, int64_t charged_nusd, int64_t left_nusd)
 {
@@ -73,15 +46,13 @@ static void put_one(kmy_shard_t *s, const kmy_query_ask_t *a, int64_t left_nusd,
     put_bill(b, a->feed->query_nusd, left_nusd);
 }
 
-static bool compose_one(kmy_shard_t *s, void *arg, int64_t left_nusd, kmy_buf_t *b, char *why)
+static bool compose_one(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t *b)
 {
     kmy_query_ask_t *a = arg;
-    kmy_query_check(s, a);
-    if (a->err != KMY_OK) {
-        memcpy(why, a->detail, sizeof a->detail);
+    kmy_query_check(s, a); /* it may have gone stale meanwhile */
+    if (a->err != KMY_OK || !kmy_paid_charge(bill, a->feed->query_nusd))
         return false;
-    }
-    put_one(s, a, left_nusd, b);
+    put_one(s, a, bill->left_nusd, b);
     return true;
 }
 
@@ -104,18 +75,13 @@ static bool refuse_ask(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     return true;
 }
 
-/* Paid for what cannot be sold now: an answer that was kept is its payer's all the same.  stale NULL: it can be sold again by now. */
-static bool recall(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
-                   const kmy_demand_t *demand, kmy_query_ask_t *stale)
+static bool pay_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                    kmy_query_ask_t *a, const kmy_demand_t *demand)
 {
-    bool none;
-    bool answered = kmy_paid_recall(s, c, req, demand, &none);
-    if (!none)
-        return answered;
-    if (stale)
-        return refuse_ask(s, c, req, stale);
-    kmy_throttle_undo(s, c, req);
-    return kmy_paid_begin(s, c, req, demand, KMY_SLIP_QUERY);
+    const kmy_ware_t ware = { .compose = compose_one, .arg = a };
+    kmy_query_check(s, a);
+    kmy_sold_t sold = kmy_paid_sell(s, c, req, demand, &ware, a->err == KMY_OK);
+    return sold == KMY_SOLD_NOTHING ? refuse_ask(s, c, req, a) : sold != KMY_SOLD_PARKED;
 }
 
 static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
@@ -126,20 +92,12 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     kmy_demand_t demand =
         kmy_demand_price(path_one, "the newest tick of one feed", a->feed->query_nusd);
     demand.scoped = true;
-    bool pays = kmy_paid_wanted(req) && demand.price_nusd > 0;
-    const kmy_slip_t *slip = kmy_paid_slip(s, c);
-    if (pays && slip &&
-        !kmy_paid_recalled(slip)) /* it may have gone stale meanwhile: compose_one says so */
-        return kmy_paid_answer(s, c, req, &demand, compose_one, a);
-    if (pays || kmy_http_header(
-                    req, "authorization")) /* who does not pay learns the price, not our state */
+    if (kmy_paid_wanted(req) && demand.price_nusd > 0)
+        return pay_one(s, c, req, a, &demand);
+    if (kmy_http_header(req, "authorization")) /* who shows none learns the price, not our state */
         kmy_query_check(s, a);
-    if (pays && (slip || a->err != KMY_OK))
-        return recall(s, c, req, &demand, a->err != KMY_OK ? a : NULL);
     if (a->err != KMY_OK)
         return refuse_ask(s, c, req, a);
-    if (pays)
-        return kmy_paid_answer(s, c, req, &demand, compose_one, a);
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
     kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, &demand, &acc, &claims);
@@ -229,7 +187,7 @@ static void put_batch(kmy_shard_t *s, const batch_t *t, int64_t left_nusd, kmy_b
 }
 
 /* A price that was paid beforehand is for every feed that is known: all of them can be had, or there is no answer. */
-static bool all_fresh(kmy_shard_t *s, batch_t *t, kmy_query_ask_t *stale)
+static bool all_fresh(kmy_shard_t *s, const batch_t *t, kmy_query_ask_t *stale)
 {
     for (uint32_t i = 0; i < t->count; i++) {
         kmy_query_ask_t probe = t->asks[i];
@@ -242,14 +200,13 @@ static bool all_fresh(kmy_shard_t *s, batch_t *t, kmy_query_ask_t *stale)
     return true;
 }
 
-static bool compose_batch(kmy_shard_t *s, void *arg, int64_t left_nusd, kmy_buf_t *b, char *why)
+static bool compose_batch(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t *b)
 {
     kmy_query_ask_t stale;
-    if (!all_fresh(s, arg, &stale)) {
-        memcpy(why, stale.detail, sizeof stale.detail);
+    const batch_t *t = arg;
+    if (!all_fresh(s, t, &stale) || !kmy_paid_charge(bill, t->total_nusd))
         return false;
-    }
-    put_batch(s, arg, left_nusd, b);
+    put_batch(s, t, bill->left_nusd, b);
     return true;
 }
 
@@ -257,13 +214,10 @@ static bool pay_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
                       const kmy_demand_t *demand)
 {
     kmy_query_ask_t stale;
-    const kmy_slip_t *slip = kmy_paid_slip(s, c);
-    if (slip && !kmy_paid_recalled(slip))
-        return kmy_paid_answer(s, c, req, demand, compose_batch, t);
+    const kmy_ware_t ware = { .compose = compose_batch, .arg = t };
     bool fresh = all_fresh(s, t, &stale);
-    if (fresh && !slip)
-        return kmy_paid_answer(s, c, req, demand, compose_batch, t);
-    return recall(s, c, req, demand, fresh ? NULL : &stale);
+    kmy_sold_t sold = kmy_paid_sell(s, c, req, demand, &ware, fresh);
+    return sold == KMY_SOLD_NOTHING ? refuse_ask(s, c, req, &stale) : sold != KMY_SOLD_PARKED;
 }
 
 /* Refused whole: what an item costs depends on how many there are. */

@@ -2,6 +2,7 @@
 
 #include "engine/conn.h"
 #include "engine/egress.h"
+#include "engine/grant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -44,6 +45,7 @@ bool kmy_reply_head(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
     if (c->door == KMY_DOOR_PUBLIC)
         kmy_buf_bytes(&b, cors, sizeof cors - 1);
     kmy_buf_str(&b, extra);
+    kmy_buf_str(&b, kmy_grant_receipt(c));
     kmy_buf_str(&b, s->limit_lines);
     put_connection(&b, keep, req && req->minor == 0, status == 426);
     kmy_buf_str(&b, "\r\n");
@@ -68,7 +70,7 @@ void kmy_reply(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, int
 
 bool kmy_reply_events(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
 {
-    char head[1024];
+    char head[1024 + KMY_RECEIPT_LINE_BYTES_MAX];
     kmy_buf_t b = kmy_buf(head, sizeof head);
     bool only_head = kmy_view_is(req->method, "HEAD");
     kmy_buf_fmt(&b,
@@ -77,6 +79,7 @@ bool kmy_reply_events(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
                 "X-Accel-Buffering: no\r\n",
                 s->date);
     kmy_buf_bytes(&b, cors, sizeof cors - 1);
+    kmy_buf_str(&b, kmy_grant_receipt(c));
     if (!only_head || !req->keep_alive || c->peer_ended)
         kmy_buf_str(&b, "Connection: close\r\n");
     kmy_buf_str(&b, "\r\n");

@@ -7,6 +7,7 @@
 #include "engine/conn.h"
 #include "engine/drain.h"
 #include "engine/egress.h"
+#include "engine/grant.h"
 #include "engine/history_route.h"
 #include "engine/pass_routes.h"
 #include "engine/pay_routes.h"
@@ -293,6 +294,8 @@ bool kmy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy
             bool done = routes[i].answer(s, c, req, body);
             s->limit_lines[0] = 0;
             c->answered = false;
+            if (done)
+                kmy_grant_forget(c);
             return done;
         }
         kmy_buf_fmt(&allowed, "%s%s", allowed.len ? ", " : "Allow: ",

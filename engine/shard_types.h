@@ -124,6 +124,7 @@ typedef struct kmy_past kmy_past_t;             /* past.h */
 typedef struct kmy_page kmy_page_t;             /* page.h */
 typedef struct kmy_body kmy_body_t;             /* body.h */
 typedef struct kmy_stream_pay kmy_stream_pay_t; /* stream_pay.c */
+typedef struct kmy_grant kmy_grant_t;           /* grant.h */
 
 typedef struct kmy_conn {
     int fd;
@@ -207,6 +208,7 @@ typedef struct kmy_conn {
     kmy_past_t *past;       /* the same, for server-sent events; owned */
     kmy_page_t *page;       /* of history, that it waits for; owned */
     kmy_body_t *body;       /* the rest of an answer that goes out in pieces; owned */
+    kmy_grant_t *grant; /* what the present request's payment bought for it; owned; NULL: none */
 } kmy_conn_t;
 
 struct kmy_sub {

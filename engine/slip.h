@@ -26,7 +26,7 @@ typedef enum {
     KMY_SLIP_DEPOSIT = 1, /* header pays one of amounts_nusd; the answer is a token */
     KMY_SLIP_QUERY,       /* header pays amounts_nusd[0] for the request that is parked */
     KMY_SLIP_ANSWER, /* that request's answer, to be kept: payment_id, body; comes back with what was kept first */
-    KMY_SLIP_RELEASE,  /* there will be none: the price stays on the account; payment_id */
+    KMY_SLIP_RELEASE, /* there will be none: the price stays on the account; payment_id.  DONE: by this slip; AGAIN: one was kept, here it is; REFUSED, CONFLICT: it was given up before */
     KMY_SLIP_TRANSFER, /* tx, network: a transfer the payer made alone; account: whose it must be; body: the shard's own, the token that was shown */
     KMY_SLIP_SIGNIN,   /* header is SIGN-IN-WITH-X: the answer is an account for a token */
     KMY_SLIP_STATE,    /* payment_id: how does it stand? */
@@ -78,7 +78,8 @@ typedef struct kmy_slip {
     char payer[48];        /* address as x402 receipts spell it */
     int64_t credited_nusd; /* by this payment */
     int64_t balance_nusd;  /* of the account after it, holds of others not counted */
-    int64_t charged_nusd;  /* ANSWER: what it cost */
+    int64_t
+        charged_nusd; /* QUERY that is DONE: what is held for its answer.  ANSWER, the shard's word: what that costs, 1 to what is held.  RELEASE: as it was */
 
     char header[KMY_SLIP_HEADER_BYTES_MAX];
     char body[KMY_SLIP_BODY_BYTES_MAX]; /* ANSWER: the HTTP answer's body */

@@ -2,13 +2,16 @@
 
 #include "base/money.h"
 #include "engine/account.h"
+#include "engine/bearer.h"
 #include "engine/body.h"
+#include "engine/grant.h"
 #include "engine/page.h"
-#include "engine/query.h"
+#include "engine/paid.h"
 #include "engine/query_ask.h"
 #include "engine/reply.h"
 #include "engine/throttle.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,31 +90,42 @@ static void choose(const kmy_shard_t *s, selection_t *sel, bool all)
 
 static bool nothing(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, const char *why)
 {
-    if (kmy_throttle_stranger(s, c, req))
-        kmy_reply_problem_with(s, c, req, KMY_UNAVAILABLE, why, "Retry-After: 1\r\n", NULL);
+    char text[160];
+    snprintf(text, sizeof text, "%s%s", why,
+             kmy_grant_on_account(c) ? "; the money is on the payer's account: sign in for its "
+                                       "token at POST /v1/tokens"
+                                     : "");
+    if (kmy_grant_on_account(c) || kmy_throttle_stranger(s, c, req))
+        kmy_reply_problem_with(s, c, req, KMY_UNAVAILABLE, text, "Retry-After: 1\r\n", NULL);
     return true;
+}
+
+static void put_json(const kmy_shard_t *s, kmy_buf_t *b, const selection_t *sel,
+                     int64_t charged_nusd, int64_t left_nusd)
+{
+    bool first = true;
+    kmy_buf_str(b, "{\"feeds\":[");
+    for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
+        if (!is_in(sel->feeds, i))
+            continue;
+        kmy_buf_str(b, first ? "{" : ",{");
+        kmy_query_put(s, b, &s->catalog->feeds[i]);
+        kmy_buf_str(b, "}");
+        first = false;
+    }
+    kmy_buf_fmt(b, "],\"count\":%u,\"charged\":", sel->count);
+    kmy_buf_json_nusd(b, charged_nusd);
+    kmy_buf_str(b, ",\"balance\":");
+    kmy_buf_json_nusd(b, left_nusd);
+    kmy_buf_str(b, "}");
 }
 
 static void give_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                       kmy_shard_account_t *acc, const selection_t *sel)
 {
     kmy_buf_t b = kmy_reply_body(s);
-    bool first = true;
-    kmy_buf_str(&b, "{\"feeds\":[");
-    for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
-        if (!is_in(sel->feeds, i))
-            continue;
-        kmy_buf_str(&b, first ? "{" : ",{");
-        kmy_query_put(s, &b, &s->catalog->feeds[i]);
-        kmy_buf_str(&b, "}");
-        first = false;
-    }
     kmy_account_charge(s, acc, sel->price_nusd);
-    kmy_buf_fmt(&b, "],\"count\":%u,\"charged\":", sel->count);
-    kmy_buf_json_nusd(&b, sel->price_nusd);
-    kmy_buf_str(&b, ",\"balance\":");
-    kmy_buf_json_nusd(&b, kmy_account_balance(acc));
-    kmy_buf_str(&b, "}");
+    put_json(s, &b, sel, sel->price_nusd, kmy_account_balance(acc));
     kmy_reply_json(s, c, req, &b);
 }
 
@@ -144,23 +158,32 @@ static void give_flat(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     kmy_reply(s, c, req, 200, types[FORM_FLAT], receipt, &b);
 }
 
+/* --- who pays for it ----------------------------------------------------------------------- */
+
+static kmy_demand_t demand_of(int64_t price_nusd)
+{
+    return kmy_demand_price("/v1/snapshot", "the newest tick of every feed", price_nusd);
+}
+
 /* The file is here, or could not be made. */
 static bool give_lmdb(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
 {
     static _Thread_local selection_t sel;
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
-    bool answered;
     char receipt[256];
     kmy_blob_t *blob = c->page->blob;
     if (!blob)
         return nothing(s, c, req, "no snapshot can be made now; nothing was charged");
     memcpy(sel.feeds, blob->feeds, sizeof sel.feeds);
     price(s, &sel);
+    sel.price_nusd = kmy_grant_cap(c, sel.price_nusd);
     if (sel.count == 0)
         return nothing(s, c, req, "no feed has a value yet; nothing was charged");
-    if (!kmy_query_secure(s, c, req, NULL, sel.price_nusd, &acc, &claims, &answered))
-        return answered;
+    kmy_demand_t demand = demand_of(sel.price_nusd);
+    kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, &demand, &acc, &claims);
+    if (p != KMY_BEARER_OK)
+        return p != KMY_BEARER_PARKED;
     kmy_account_charge(s, acc, sel.price_nusd);
     put_receipt(receipt, acc, &sel);
     kmy_body_reply(s, c, req, types[FORM_LMDB], receipt, kmy_blob_ref(blob));
@@ -177,32 +200,81 @@ static bool begin_lmdb(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     return false;
 }
 
+typedef struct order {
+    form_t form;
+    selection_t *sel; /* what can be had now */
+} order_t;
+
+/* What is kept with a payment is JSON that is short enough; every other form is charged to the payer's account. */
+static bool compose(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t *b)
+{
+    const order_t *o = arg;
+    int64_t price_nusd =
+        o->sel
+            ->price_nusd; /* without the discount of a batch a part may cost more than the whole: no more than was offered */
+    price_nusd = price_nusd < bill->held_nusd ? price_nusd : bill->held_nusd;
+    if (o->form != FORM_JSON || price_nusd == 0 || !kmy_paid_charge(bill, price_nusd))
+        return false;
+    put_json(s, b, o->sel, bill->charged_nusd, bill->left_nusd);
+    return true;
+}
+
+/* false: *done as routes return; true: go on, on the payer's account. */
+static bool pay(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                const kmy_demand_t *demand, order_t *o, bool *done)
+{
+    const kmy_ware_t ware = { .compose = compose, .arg = o, .else_account = true };
+    kmy_sold_t sold = kmy_paid_sell(s, c, req, demand, &ware, o->sel->count > 0);
+    *done = sold != KMY_SOLD_PARKED;
+    if (sold == KMY_SOLD_NOTHING)
+        *done = nothing(s, c, req, "no feed has a value yet; nothing was charged");
+    return sold == KMY_SOLD_ON_ACCOUNT;
+}
+
+/* For who pays, or shows that he can. */
+static bool give(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, const order_t *o,
+                 kmy_demand_t *demand)
+{
+    kmy_shard_account_t *acc;
+    kmy_token_claims_t claims;
+    bool known = kmy_grant_on_account(c) || kmy_http_header(req, "authorization");
+    if (known && o->sel->count == 0)
+        return nothing(s, c, req, "no feed has a value yet; nothing was charged");
+    o->sel->price_nusd = kmy_grant_cap(c, o->sel->price_nusd);
+    if (known) /* who shows nothing learns the price, not our state */
+        demand->price_nusd = o->sel->price_nusd;
+    kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, demand, &acc, &claims);
+    if (p != KMY_BEARER_OK)
+        return p != KMY_BEARER_PARKED;
+    if (o->sel->count == 0)
+        return nothing(s, c, req, "no feed has a value yet; nothing was charged");
+    if (o->form == FORM_LMDB) /* secured so that nobody has files made that he cannot pay */
+        return begin_lmdb(s, c, req);
+    if (o->form == FORM_FLAT)
+        give_flat(s, c, req, acc, o->sel);
+    else
+        give_json(s, c, req, acc, o->sel);
+    return true;
+}
+
 bool kmy_snapshot_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
     (void)body;
     static _Thread_local selection_t sel;
+    bool done;
     if (c->page) { /* the request again, with its file */
         KMY_ASSERT(c->page->whole);
-        bool done = give_lmdb(s, c, req);
+        done = give_lmdb(s, c, req);
         if (done)
             kmy_page_forget(s, c);
         return done;
     }
-    choose(s, &sel, kmy_http_header(req, "authorization") == NULL);
-    if (sel.count == 0)
-        return nothing(s, c, req, "no feed has a value yet; nothing was charged");
-    kmy_shard_account_t *acc;
-    kmy_token_claims_t claims;
-    bool answered;
-    if (!kmy_query_secure(s, c, req, NULL, sel.price_nusd, &acc, &claims, &answered))
-        return answered;
-    form_t form = accepted(req);
-    if (form == FORM_LMDB) /* secured so that nobody has files made that he cannot pay */
-        return begin_lmdb(s, c, req);
+    choose(s, &sel, true);
+    kmy_demand_t demand = demand_of(sel.price_nusd);
+    order_t o = { accepted(req), &sel };
     choose(s, &sel, false);
-    if (form == FORM_FLAT)
-        give_flat(s, c, req, acc, &sel);
-    else
-        give_json(s, c, req, acc, &sel);
-    return true;
+    if (kmy_paid_wanted(req) && demand.price_nusd > 0 && !kmy_grant_on_account(c) &&
+        !pay(s, c, req, &demand, &o, &done))
+        return done;
+    return give(s, c, req, &o, &demand);
 }

@@ -1,8 +1,8 @@
 #include "engine/sse.h"
 
+#include "engine/bearer.h"
 #include "engine/conn.h"
 #include "engine/past.h"
-#include "engine/query.h"
 #include "engine/reply.h"
 #include "engine/stream.h"
 #include "engine/throttle.h"
@@ -173,10 +173,13 @@ bool kmy_sse_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
     bool shown = kmy_http_query(req->query, "token", token, sizeof token);
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
-    bool answered;
-    if (!kmy_query_secure_scoped(s, c, req, shown ? token : NULL, cheapest_nusd, &acc, &claims,
-                                 &answered))
-        return answered;
+    kmy_demand_t demand = kmy_demand_deposit("/v1/stream", 0);
+    demand.price_nusd = cheapest_nusd;
+    demand.to_account = true;
+    demand.scoped = true;
+    kmy_bearer_t p = kmy_bearer_secure(s, c, req, shown ? token : NULL, &demand, &acc, &claims);
+    if (p != KMY_BEARER_OK)
+        return p != KMY_BEARER_PARKED;
     err = kmy_stream_plan_allowed(s, acc, &claims, &ctx);
     if (err != KMY_OK) {
         kmy_reply_problem(s, c, req, err, ctx.detail);

@@ -109,9 +109,12 @@ ROUTES = [
     ("POST", "/v1/ingest-data", {"feed_type": "SOL/USD"}, "0.000100000", "/v1/ingest-data"),
     ("POST", "/v1/ingest-data/batch", FIVE, "0.000500000", "/v1/ingest-data/batch"),
     ("POST", "/v1/ingest-data/batch", FIVE * 4, "0.001600000", "/v1/ingest-data/batch"),
-    ("GET", "/v1/stream?feeds=SOL/USD", None, "0.000001000", "/v1/deposit"),
-    ("GET", "/v1/history?feed=SOL/USD&limit=1", None, None, "/v1/deposit"),
-    ("GET", "/v1/compare?feed=SOL/USD", None, None, "/v1/deposit"),
+    ("GET", "/v1/stream?feeds=SOL/USD", None, "0.000001000", "/v1/stream"),
+    ("GET", "/v1/history?feed=SOL/USD&limit=1", None, "0.000100000", "/v1/history"),
+    ("GET", "/v1/history?feed=SOL/USD&limit=1000", None, "0.001000000", "/v1/history"),
+    ("GET", "/v1/compare?feed=SOL/USD", None, "0.000100000", "/v1/compare"),
+    ("GET", "/v1/snapshot", None, None, "/v1/snapshot"),
+    ("POST", "/v1/passes", {"feeds": ["SOL/USD"]}, "0.010000000", "/v1/passes"),
     ("POST", "/v1/deposit", None, "0.100000000", "/v1/deposit"),
     ("POST", "/v1/deposit?amount=25.50", None, "25.500000000", "/v1/deposit"),
     ("POST", "/v1/tokens", None, "0.100000000", "/v1/tokens"),
@@ -189,7 +192,7 @@ def what_is_not_offered_is_told_in_the_log_and_no_deposit_asks_for_it():
 def a_spent_account_gets_the_same_offers_with_its_balance():
     d = _seller()
     token = d.mint("local:poor", "0.0000005")
-    for method, path, body, required, resource in ROUTES[:8]:
+    for method, path, body, required, resource in ROUTES[:11]:
         a = d.ask(method, path, body, token=token, headers=EVENTS)
         j = a.json
         assert a.status == 402 and j["code"] == "insufficient_balance" and j["balance"] == "0.000000500", (path, j)
@@ -288,13 +291,16 @@ def what_is_wrong_with_a_request_is_said_before_its_payment_is_looked_at():
 def a_payment_that_cannot_be_one_is_refused_with_the_reason():
     d = _seller()
     value = base64.b64encode(b'{"x402Version":1}').decode()
-    for path, method in (("/v1/ingest-data?feed=SOL/USD", "GET"), ("/v1/deposit", "POST"), ("/v1/tokens", "POST")):
+    routes = (("/v1/ingest-data?feed=SOL/USD", "GET"), ("/v1/deposit", "POST"), ("/v1/tokens", "POST"), ("/v1/compare?feed=SOL/USD", "GET"),
+              ("/v1/history?feed=SOL/USD", "GET"), ("/v1/snapshot", "GET"), ("/v1/stream?feeds=SOL/USD", "GET"), ("/v1/passes", "POST"))
+    for path, method in routes:
+        body = b'{"feeds":["SOL/USD"]}' if path == "/v1/passes" else b""
         for headers, word in (([("X-PAYMENT", value), ("PAYMENT-SIGNATURE", value)], "together"), ([("X-PAYMENT", value), ("x-payment", value)], "2 times"),
                               ([("PAYMENT-SIGNATURE", value)] * 3, "3 times")):
-            a, _ = _raw(d, method, path, headers=headers)
+            a, _ = _raw(d, method, path, body, [*EVENTS.items(), *headers])
             assert a.status == 400 and word in a.json["detail"] and "payment-required" not in a.headers, (path, a.body)
         for headers, word in (([("X-PAYMENT", "A" * 12289)], "12289 bytes"), ([("PAYMENT-SIGNATURE", "")], "empty")):
-            a, _ = _raw(d, method, path, headers=headers)
+            a, _ = _raw(d, method, path, body, [*EVENTS.items(), *headers])
             assert a.status == 402 and word in a.json["detail"] and a.json["error"] == "invalid_payload" and _v2(a)["error"] == "invalid_payload", a.body
 
 
@@ -303,8 +309,8 @@ def payments_are_looked_at_only_where_something_is_sold_for_them():
     twice = [("X-PAYMENT", "e30="), ("PAYMENT-SIGNATURE", "e30=")]
     for path in ("/v1/feeds", "/v1/sources", "/.well-known/x402", "/"):
         assert _raw(d, "GET", path, headers=twice)[0].status == 200
-    a, _ = _raw(d, "GET", "/v1/stream?feeds=SOL/USD", headers=[*EVENTS.items(), *twice])
-    assert a.status == 402 and "takes no payment of its own" in a.json["detail"], a.body
+    a = d.ask("POST", "/v1/x402/verify-payment", {"tx_hash": "0x" + "ab" * 32, "network": "base"}, headers={"X-PAYMENT": "e30="})
+    assert a.status == 415, "no rpc, whatever stands beside it"
 
 
 def unpaid_requests_count_by_address_and_refused_payments_too():

@@ -277,6 +277,50 @@ def a_query_is_paid_directly_and_the_same_header_gets_the_same_bytes():
         assert rig.received(w) == [100] and _credited(d, w) == QUERY_USD
 
 
+def the_stock_agents_pay_for_every_route_that_offers():
+    d, rig = _daemon(), _rig()
+    until(lambda: d.ask("GET", f"/v1/history?feed={BTC}&limit=20", token=d.mint("local:reader")).json["count"] == 20)
+    events, flat = {"Accept": "text/event-stream"}, {"Accept": "application/vnd.kamiyo.flatbuffers"}
+    for agent in ("v1", "v2"):
+        for path, more in ((f"/v1/compare?feed={BTC}", {}), (f"/v1/history?feed={BTC}&limit=20", {}), ("/v1/snapshot", {}), ("/v1/snapshot", {"headers": flat, "binary": True}),
+                           (f"/v1/stream?feeds={BTC}", {"headers": events, "bytes": 2000}), ("/v1/passes", {"method": "POST", "body": {"feeds": [BTC]}})):
+            w = _new_wallet()
+            a = rig.ask(agent, w, more.pop("method", "GET"), _url(d, path), **more)
+            assert a.status == 200 and a.asked == [402, 200], (agent, path, a.asked, a.body)
+            receipt = _receipt(a, int(agent[1]))
+            assert receipt["success"] is True and receipt["payer"].lower() == rig.address(w).lower(), receipt
+            account = d.account(rig.account(w))
+            assert account["credited"] == _got(w) > 0, (path, account)
+            if "stream" in path:
+                assert "event: tick" in a.body.decode() and account["credited"] == ASK_USD, a.body
+                again = 409
+            elif more.get("binary"):
+                d.settled(rig.account(w), Decimal(a.headers["kamiyo-charged"]))
+                again = 409
+            else:
+                assert Decimal(a.json["charged"]) + Decimal(a.json["balance"]) == _got(w), a.body
+                d.settled(rig.account(w), Decimal(a.json["charged"]))
+                again = 409 if "passes" in path else 200
+            b = d.ask("POST" if "passes" in path else "GET", path, more.get("body"), headers={**a.payment, **more.get("headers", {})})
+            assert b.status == again and (again == 409 or b.body == a.body), (path, b.status, b.body)
+            assert d.account(rig.account(w))["credited"] == _got(w), "and nothing more was taken"
+
+
+def a_header_read_off_the_chain_opens_no_stream_and_buys_nothing_of_the_account():
+    d, rig = _daemon(), _rig()
+    for path, method, body, headers in ((f"/v1/stream?feeds={BTC}", "GET", None, {"Accept": "text/event-stream"}), ("/v1/passes", "POST", {"feeds": [BTC]}, {})):
+        w = _new_wallet()
+        _deposited(d, _made(d, w))
+        offer = d.ask(method, path, body, headers=headers).json["accepts"][0]
+        made = rig.chain("pay", key=rig.key(w), entry=offer, over={})
+        assert rig.chain("submit", key=rig.key(_new_wallet()), **made["payment"]["payload"])["success"]
+        a = d.ask(method, path, body, headers={**headers, made["name"]: made["header"]})
+        assert a.status in (409, 202) and "token" not in a.json, (path, a.status, a.body)
+        until(lambda: _credited(d, w) == _got(w), text="the transfer that somebody else submitted is its payer's")
+        assert d.ask(method, path, body, headers={**headers, made["name"]: made["header"]}).status == 409
+        assert d.account(rig.account(w))["consumed"] == 0
+
+
 def an_answer_that_was_paid_for_is_repeated_while_its_feed_is_stale_and_nobody_pays_then():
     rig, buyer, late = _rig(), _new_wallet(), _new_wallet()
     batch = "/v1/ingest-data/batch", {"queries": [{"feed_type": BTC}, {"feed_type": SOL}]}
@@ -780,7 +824,7 @@ def _the_books_agree():
 
 if __name__ == "__main__":
     try:
-        _shared["rig"] = Rig(wallets=144, solana=True)
+        _shared["rig"] = Rig(wallets=164, solana=True)
     except MissingRig as missing:
         print("skipped:", missing)
         raise SystemExit(77)

@@ -103,18 +103,24 @@ static inline kmy_err_t pay_reverse(rig_t *r, unsigned n, kmy_account_t *acc)
     return kmy_ledger_payment_reverse(r->ledger, id, NOW, acc, &r->ctx);
 }
 /* body NULL: there is none. */
-static inline kmy_err_t pay_answer(rig_t *r, unsigned n, const char *body, int64_t now_ns,
-                                   const char **kept, kmy_account_t *acc)
+static inline kmy_err_t pay_answer_for(rig_t *r, unsigned n, const char *body, int64_t charged_nusd,
+                                       int64_t now_ns, const char **kept, kmy_account_t *acc)
 {
     char id[KMY_PAYMENT_ID_HEX + 1];
     const void *bytes;
     size_t len;
     pay_id(id, n);
     kmy_err_t err = kmy_ledger_payment_answer(r->ledger, id, body, body ? strlen(body) + 1 : 0,
-                                              now_ns, &bytes, &len, acc, &r->ctx);
+                                              charged_nusd, now_ns, &bytes, &len, acc, &r->ctx);
     if (kept)
         *kept = bytes;
     return err;
+}
+/* The whole price of pay_query. */
+static inline kmy_err_t pay_answer(rig_t *r, unsigned n, const char *body, int64_t now_ns,
+                                   const char **kept, kmy_account_t *acc)
+{
+    return pay_answer_for(r, n, body, body ? pay_query(n, 1).price_nusd : 0, now_ns, kept, acc);
 }
 static inline kmy_payment_row_t pay_get(rig_t *r, unsigned n)
 {

@@ -331,17 +331,18 @@ static void do_answer(sim_t *s)
     uint8_t word = (uint8_t)some(s, 200);
     kmy_err_t want = KMY_OK;
     const char *kept;
+    int64_t charged = some(s, 2) ? p->price : p->price - p->price * (int64_t)some(s, 100) / 100;
     if (!p->there)
         want = KMY_NOT_FOUND;
     else if (p->query && p->answered)
         want = KMY_DUPLICATE;
     else if (!p->query || (p->state != KMY_PAYMENT_SETTLED && p->state != KMY_PAYMENT_REVERSED))
         want = KMY_CONFLICT;
-    else if (p->state == KMY_PAYMENT_REVERSED || (given && !p->hold && a->balance < p->price))
+    else if (p->state == KMY_PAYMENT_REVERSED || (given && !p->hold && a->balance < charged))
         want = KMY_NO_BALANCE;
     snprintf(body, sizeof body, "answer %u", word);
     agree(s, given ? "answer" : "release", n, word,
-          pay_answer(&s->rig, n, given ? body : NULL, s->now, &kept, NULL), want);
+          pay_answer_for(&s->rig, n, given ? body : NULL, charged, s->now, &kept, NULL), want);
     if (want == KMY_DUPLICATE) {
         bool there = !p->released && p->kept_until >= s->now;
         snprintf(body, sizeof body, "answer %u", p->body);
@@ -358,12 +359,14 @@ static void do_answer(sim_t *s)
         end_hold(s, p);
         return;
     }
-    if (p->hold)
+    if (p->hold) {
         a->held -= p->price;
-    else
-        a->balance -= p->price;
+        come_in(a, p->price - charged);
+    } else {
+        a->balance -= charged;
+    }
     p->hold = false;
-    a->consumed += p->price;
+    a->consumed += charged;
 }
 
 static void name_of(const sim_t *s, unsigned slot, char out[KMY_ACCOUNT_BYTES_MAX])

@@ -11,6 +11,7 @@ static void a_query_is_answered_once_and_repeated_for_nothing(void **state)
     payment_t p = pay(w, &payer, 1);
     kmy_slip_t *s = present(w, KMY_SLIP_QUERY, &p);
     assert_slip(s, KMY_SLIP_DONE);
+    assert_int_equal(s->charged_nusd, DOLLAR); /* held for it */
     char id[KMY_PAYMENT_ID_BYTES];
     memcpy(id, s->payment_id, sizeof id);
     static const char *const bodies[] = { "{\"price\":\"1\"}", "{\"price\":\"2\"}" };
@@ -19,13 +20,20 @@ static void a_query_is_answered_once_and_repeated_for_nothing(void **state)
         memcpy(s->payment_id, id, sizeof id);
         s->body_bytes = (uint32_t)strlen(bodies[i]);
         memcpy(s->body, bodies[i], s->body_bytes);
+        s->charged_nusd = DOLLAR / 4; /* of what is held */
         say(w, 0, s);
         s = hear(w, 0);
         assert_slip(s, i == 0 ? KMY_SLIP_DONE : KMY_SLIP_AGAIN);
         assert_int_equal(s->body_bytes, strlen(bodies[0]));
         assert_memory_equal(s->body, bodies[0], s->body_bytes);
-        assert_int_equal(s->charged_nusd, DOLLAR);
+        assert_int_equal(s->balance_nusd, DOLLAR - DOLLAR / 4);
     }
+    s = take_slip(w, 0, KMY_SLIP_RELEASE); /* a third that had no answer: the one that is kept */
+    memcpy(s->payment_id, id, sizeof id);
+    say(w, 0, s);
+    s = hear(w, 0);
+    assert_slip(s, KMY_SLIP_AGAIN);
+    assert_memory_equal(s->body, bodies[0], strlen(bodies[0]));
     world_restart(w);
     s = present(w, KMY_SLIP_QUERY, &p);
     assert_slip(s, KMY_SLIP_AGAIN);
@@ -55,7 +63,12 @@ static void what_cannot_be_answered_stays_on_the_account(void **state)
     s = hear(w, 0);
     assert_slip(s, KMY_SLIP_DONE);
     assert_int_equal(s->balance_nusd, DOLLAR);
-    assert_int_equal(s->charged_nusd, 0);
+    s = take_slip(w, 0, KMY_SLIP_RELEASE); /* by this one, not by another at the same time */
+    memcpy(s->payment_id, id, sizeof id);
+    say(w, 0, s);
+    s = hear(w, 0);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_CONFLICT);
     s = present(w, KMY_SLIP_QUERY, &p);
     assert_slip(s, KMY_SLIP_REFUSED);
     assert_int_equal(s->err, KMY_CONFLICT);
@@ -77,6 +90,7 @@ static void finish(world_t *w, const char *id, const char *body)
     memcpy(s->payment_id, id, sizeof s->payment_id);
     s->body_bytes = body ? (uint32_t)strlen(body) : 0;
     memcpy(s->body, body ? body : "", s->body_bytes);
+    s->charged_nusd = DOLLAR;
     say(w, 0, s);
     assert_slip(hear(w, 0), KMY_SLIP_DONE);
 }

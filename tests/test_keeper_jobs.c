@@ -213,6 +213,7 @@ static void a_querys_answer_is_kept_and_comes_back(void **state)
     for (int i = 0; i < 2; i++) {
         kmy_job_t *j = of(&w, 3, KMY_JOB_ANSWER, 1);
         j->body_bytes = (uint32_t)snprintf(j->body, sizeof j->body, "%s", i ? "new" : "first one");
+        j->charged_nusd = 1000 * 1000;
         j = done(&w, 3, i ? KMY_DUPLICATE : KMY_OK);
         assert_int_equal(j->account.consumed_nusd, 1000 * 1000);
         assert_int_equal(j->row_out.price_nusd, 1000 * 1000); /* what it cost */

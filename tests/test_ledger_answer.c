@@ -66,6 +66,35 @@ static void the_price_is_held_and_the_answer_is_charged_once(void **state)
     rig_remove(&r);
 }
 
+static void an_answer_that_is_less_than_was_paid_for_costs_less_and_the_rest_is_free(void **state)
+{
+    (void)state;
+    rig_t r;
+    const char *kept;
+    kmy_account_t acc;
+    open_ledger(&r);
+    static const int64_t charged[] = { 1, PRICE / 3, PRICE - 1, PRICE };
+    int64_t spent = 0;
+    for (unsigned n = 1; n <= 4; n++) {
+        uint64_t id = settled(&r, pay_query(n, 1), n).id;
+        bool restart = n == 2; /* a restart gives the hold back: it is taken from the balance */
+        if (restart)
+            pay_crash(&r);
+        rig_begin(&r);
+        assert_int_equal(pay_answer_for(&r, n, "some", charged[n - 1], NOW, &kept, &acc), KMY_OK);
+        rig_commit(&r);
+        spent += charged[n - 1];
+        assert_account(&r, id, n * PRICE - spent, 0, spent, 0);
+        rig_begin(&r);
+        assert_int_equal(pay_answer_for(&r, n, "more", PRICE, NOW, &kept, NULL), KMY_DUPLICATE);
+        assert_string_equal(kept, "some");
+        rig_commit(&r);
+        pay_crash(&r);
+        assert_account(&r, id, n * PRICE - spent, 0, spent, 0);
+    }
+    rig_remove(&r);
+}
+
 static void what_cannot_be_answered_goes_back_and_stays_back(void **state)
 {
     (void)state;
@@ -353,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_price_is_held_and_the_answer_is_charged_once),
+        cmocka_unit_test(an_answer_that_is_less_than_was_paid_for_costs_less_and_the_rest_is_free),
         cmocka_unit_test(what_cannot_be_answered_goes_back_and_stays_back),
         cmocka_unit_test(a_crash_gives_the_hold_back_and_the_query_is_answered_from_the_balance),
         cmocka_unit_test(a_hold_that_nobody_comes_for_is_given_back_once_when_its_time_is_over),

@@ -19,7 +19,25 @@ export async function runAgent(payingFetch) {
   }
 }
 
-async function ask(payingFetch, { url, method = "GET", body, headers = {}, ...request }) {
+// The body as text, or of one that does not end so many bytes of it; binary ones in base64.
+async function read(answer, bytes, binary) {
+  if (bytes === undefined) {
+    const whole = Buffer.from(await answer.arrayBuffer());
+    return whole.toString(binary ? "base64" : "utf8");
+  }
+  const reader = answer.body.getReader();
+  let text = "";
+  for (const decoder = new TextDecoder(); text.length < bytes; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    text += decoder.decode(value, { stream: true });
+  }
+  await reader.cancel();
+  return text;
+}
+
+// bytes: of a body that does not end, read so many and go.  binary: the body in base64.
+async function ask(payingFetch, { url, method = "GET", body, headers = {}, bytes, binary, ...request }) {
   const sent = [];
   const watched = async (input, init) => {
     const asked = new Request(input, init);
@@ -31,7 +49,7 @@ async function ask(payingFetch, { url, method = "GET", body, headers = {}, ...re
   const init = { method, headers };
   if (body !== undefined) init.body = typeof body === "string" ? body : JSON.stringify(body);
   const answer = await paying(url, init);
-  const text = await answer.text();
+  const text = await read(answer, bytes, binary);
   const last = sent.at(-1).headers;
   const payment = last["x-payment"] ? { "X-PAYMENT": last["x-payment"] } : last["payment-signature"] ? { "PAYMENT-SIGNATURE": last["payment-signature"] } : undefined;
   return { status: answer.status, headers: Object.fromEntries(answer.headers), body: text, payment, asked: sent.map((s) => s.status), signin: last["sign-in-with-x"] };
