@@ -78,6 +78,11 @@ class StandIn:
             return web.json_response({"feed": "SOL/USD", "data": {"price": "187.1", "source": "pyth", "ts_recv": "1"},
                                       "epoch": "e", "offset": 7, "age_ms": 3, "degraded": False, "cached": False,
                                       "charged": "0.000100000", "balance": "0.999900000"})
+        if request.path == "/v1/history":  # two pages
+            first = int(request.query.get("cursor", 7)) + 1
+            ticks = [] if bearer == "empty" else [tick("SOL/USD", first), tick("SOL/USD", first + 1)]
+            return web.json_response({"feed": "SOL/USD", "epoch": "e", "ticks": ticks, "count": len(ticks), "more": first == 8 and bool(ticks), "cursor": str(first + 1),
+                                      "charged": "0.000100000", "balance": "0.5"})
         if request.path == "/v1/ingest-data/batch":
             results = [{"feed": q["feed_type"], "data": {"price": "1", "source": "pyth"}, "age_ms": 1}
                        if q["feed_type"] != "NO/NO" else {"error": {"code": "unknown_feed"}}
@@ -149,6 +154,10 @@ class StandIn:
         if how == "garbage":
             await ws.send_str("not json")
             return 0
+        if how == "dearer":  # two changes: the second is told before the first counts
+            for start, price in ((20, "0.000003000"), (25, "0.000002000")):
+                await ws.send_json({"type": "prices", "feeds": [{"feed": feeds[0], "from": start, "price_tick": price}]})
+            await ws.send_json({"type": "low_balance", "balance": "0.000020000", "seconds_left": 7})
         sent = 0
         for offset in range(10, 10 + (20000 if how == "many" else 20)):
             for feed in feeds:
@@ -231,6 +240,14 @@ class Client(unittest.TestCase):
     def test_an_announced_gap_is_none_of_our_worries(self):
         done, last = self.stream("gap", "SOL/USD", "--seconds", "1")
         self.assertEqual((done.returncode, last["gaps"], last["gap_ticks"], last["violations"]), (0, 1, 1, 0))
+
+    def test_a_price_that_changes_counts_from_its_offset_on(self):
+        done, last = self.stream("dearer", "SOL/USD", "--count", "20")
+        self.assertEqual((done.returncode, last["charged_usd"]), (0, "0.000025000"), done.stderr)  # 15 at 0.000001, the cheaper until 25; 5 at 0.000002
+        done = self.run_it("stream", "SOL/USD", "--token", "dearer", "--count", "20")
+        self.assertIn("SOL/USD              costs 0.000002000 USD a tick from offset 25 on", done.stdout.splitlines())
+        self.assertIn("balance is running low: 0.000020000 USD, at this rate for 7 s", done.stdout.splitlines())
+        self.assertEqual([line.count("charge 0.000002000") for line in done.stdout.splitlines() if " charge " in line], [0] * 15 + [1] * 5)
 
     def test_fragments_and_pings_are_handled(self):
         for how, count in (("fragments", 21), ("ping", 20), ("many", 20000)):
@@ -324,6 +341,18 @@ class Client(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         done = self.run_it("feeds", "--ca", ca, url=f"https://localhost:{self.tls.port}")
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_history_comes_in_pages_under_one_heading(self):
+        done = self.run_it("history", "SOL/USD", "--token", "ok")
+        lines = done.stdout.splitlines()
+        self.assertEqual([line.split()[0:3] for line in lines[:1]], [["RECEIVED", "ns", "OFFSET"]], done.stderr)
+        self.assertEqual([line.split()[1] for line in lines[1:5]], ["8", "9", "10", "11"])
+        self.assertEqual(lines[0].index("OFFSET"), lines[1].index(" 8 ") + 1)
+        self.assertEqual(lines[5:], ["4 ticks, charged 0.000200000 USD, balance 0.5 USD"])
+        done = self.run_it("history", "SOL/USD", "--token", "ok", "--json")
+        self.assertEqual([json.loads(line)["offset"] for line in done.stdout.splitlines()], [8, 9, 10, 11])
+        done = self.run_it("history", "SOL/USD", "--token", "empty")
+        self.assertEqual(done.stdout, "0 ticks, charged 0.000100000 USD, balance 0.5 USD\n")
 
     def test_queries(self):
         done = self.run_it("get", "SOL/USD", "--token", "ok")

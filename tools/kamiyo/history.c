@@ -11,21 +11,20 @@
 
 enum { PAGE_MAX = 1000, COUNT_DEFAULT = 100 };
 
+enum { COLUMNS = 8 };
+static const char *const members[COLUMNS] = { "ts_recv", "offset", "kind", "source",
+                                              "price",   "bid",    "ask",  "size" };
+static const char *const heads[COLUMNS] = { "RECEIVED ns", "OFFSET", "KIND", "SOURCE",
+                                            "PRICE",       "BID",    "ASK",  "SIZE" };
+static const int widths[COLUMNS] = { 20, 10, 7, 9, 16, 16, 16, 0 };
+
 static void print_ticks(const cli_t *cli, const json_t *page)
 {
-    static const char *const members[] = { "ts_recv", "offset", "kind", "source",
-                                           "price",   "bid",    "ask",  "size" };
-    static const int widths[] = { 20, 10, 7, 9, 16, 16, 16, 0 };
     const json_t *ticks = json_object_get(page, "ticks");
-    char cell[128];
-    for (size_t i = 0; i < json_array_size(ticks); i++) {
-        const json_t *tick = json_array_get(ticks, i);
-        if (cli->json)
-            cli_print_json(tick);
-        for (size_t m = 0; !cli->json && m < 8; m++)
-            printf("%-*s%s", widths[m], cli_cell(tick, members[m], cell, sizeof cell),
-                   m < 7 ? " " : "\n");
-    }
+    for (size_t i = 0; cli->json && i < json_array_size(ticks); i++)
+        cli_print_json(json_array_get(ticks, i));
+    if (!cli->json)
+        cli_table_rows(ticks, members, widths, COLUMNS);
 }
 
 static int ask(const cli_t *cli, uint64_t limit, int64_t from_ns, const char *cursor, json_t **page)
@@ -65,6 +64,8 @@ int cli_history(const cli_t *cli)
         if (code != CLI_OK)
             return code;
         uint64_t count = json_array_size(json_object_get(page, "ticks"));
+        if (!cli->json && got == 0 && count > 0)
+            cli_table_head(heads, widths, COLUMNS);
         print_ticks(cli, page);
         cli_cell(page, "cursor", cursor, sizeof cursor);
         cli_cell(page, "balance", balance, sizeof balance);

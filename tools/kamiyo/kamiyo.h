@@ -100,5 +100,9 @@ const char *cli_cell(const json_t *object, const char *member, char *out, size_t
 /* The rows of an array of objects under the named members; `heads` are shown above. */
 void cli_table(const json_t *rows, const char *const *members, const char *const *heads,
                const int *widths, size_t count);
+/* Its two parts, for a table that comes in pages. */
+void cli_table_head(const char *const *heads, const int *widths, size_t count);
+void cli_table_rows(const json_t *rows, const char *const *members, const int *widths,
+                    size_t count);
 
 #endif

@@ -47,16 +47,26 @@ const char *cli_cell(const json_t *object, const char *member, char *out, size_t
     return out;
 }
 
-void cli_table(const json_t *rows, const char *const *members, const char *const *heads,
-               const int *widths, size_t count)
+void cli_table_head(const char *const *heads, const int *widths, size_t count)
 {
-    char cell[256];
     for (size_t i = 0; i < count; i++)
         printf("%-*s%s", i + 1 < count ? widths[i] : 0, heads[i], i + 1 < count ? " " : "\n");
+}
+
+void cli_table_rows(const json_t *rows, const char *const *members, const int *widths, size_t count)
+{
+    char cell[256];
     for (size_t r = 0; r < json_array_size(rows); r++) {
         const json_t *row = json_array_get(rows, r);
         for (size_t i = 0; i < count; i++)
             printf("%-*s%s", i + 1 < count ? widths[i] : 0,
                    cli_cell(row, members[i], cell, sizeof cell), i + 1 < count ? " " : "\n");
     }
+}
+
+void cli_table(const json_t *rows, const char *const *members, const char *const *heads,
+               const int *widths, size_t count)
+{
+    cli_table_head(heads, widths, count);
+    cli_table_rows(rows, members, widths, count);
 }

@@ -166,6 +166,27 @@ static void on_subscribed(session_t *s, const json_t *frame)
     s->subscribed = true;
 }
 
+/* The operator changed prices. */
+static void on_prices(session_t *s, const json_t *frame)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(frame, "feeds"), i, row)
+    {
+        book_feed_t *f = book_feed(&s->book, text_of(row, "feed"));
+        json_int_t from = json_integer_value(json_object_get(row, "from"));
+        int64_t price_nusd = nusd_of(row, "price_tick", -1);
+        char a[64], b[64];
+        if (!f || from <= 0 || price_nusd < 0)
+            continue;
+        book_price(f, (uint64_t)from, price_nusd);
+        if (!s->cli->json)
+            printf("%-20s costs %s USD a tick from offset %" JSON_INTEGER_FORMAT " on\n",
+                   cli_cell(row, "feed", a, sizeof a), cli_cell(row, "price_tick", b, sizeof b),
+                   from);
+    }
+}
+
 static void on_balance(session_t *s, const json_t *frame)
 {
     s->balance_nusd = nusd_of(frame, "balance", s->balance_nusd);
@@ -182,6 +203,16 @@ static void tell(const session_t *s, const char *what)
 {
     if (!s->cli->json)
         puts(what);
+}
+
+static void on_low_balance(const session_t *s, const json_t *frame)
+{
+    char text[160], balance[64];
+    snprintf(text, sizeof text,
+             "balance is running low: %s USD, at this rate for %" JSON_INTEGER_FORMAT " s",
+             cli_cell(frame, "balance", balance, sizeof balance),
+             json_integer_value(json_object_get(frame, "seconds_left")));
+    tell(s, text);
 }
 
 /* No close followed the error. */
@@ -238,7 +269,9 @@ static void on_frame(session_t *s, const json_t *frame)
     else if (strcmp(type, "payment_required") == 0)
         tell(s, "balance used up: the stream pauses until it is topped up");
     else if (strcmp(type, "low_balance") == 0)
-        tell(s, "balance is running low");
+        on_low_balance(s, frame);
+    else if (strcmp(type, "prices") == 0)
+        on_prices(s, frame);
     else if (strcmp(type, "goaway") == 0)
         on_goaway(s, frame);
 }

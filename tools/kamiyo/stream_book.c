@@ -40,11 +40,23 @@ __attribute__((format(printf, 2, 3))) static void violation(book_t *b, const cha
     va_end(ap);
 }
 
+void book_price(book_feed_t *f, uint64_t from, int64_t price_nusd)
+{
+    if (f->next_price_from > 0 && f->next_price_nusd < f->price_nusd)
+        f->price_nusd = f->next_price_nusd;
+    f->next_price_nusd = price_nusd;
+    f->next_price_from = from;
+}
+
 void book_tick(book_t *b, book_feed_t *f, uint64_t offset)
 {
     if (f->last_offset != 0 && offset != f->last_offset + 1)
         violation(b, "%s: offset %llu came after %llu without a gap frame", f->name,
                   (unsigned long long)offset, (unsigned long long)f->last_offset);
+    if (f->next_price_from > 0 && offset >= f->next_price_from) {
+        f->price_nusd = f->next_price_nusd;
+        f->next_price_from = 0;
+    }
     f->last_offset = offset;
     f->ticks_count++;
     b->ticks_count++;

@@ -15,7 +15,9 @@ typedef struct book_feed {
     uint64_t last_offset; /* 0: none yet */
     uint64_t ticks_count;
     uint64_t receipt_ticks_count; /* of these ticks, how many stand in receipts that came */
-    int64_t price_nusd;           /* per tick, as `subscribed` said */
+    int64_t price_nusd;           /* per tick, as `subscribed` or a `prices` frame said */
+    int64_t next_price_nusd;      /* from offset next_price_from on */
+    uint64_t next_price_from;     /* 0: no change is due */
 } book_feed_t;
 
 typedef struct book {
@@ -32,6 +34,8 @@ typedef struct book {
 void book_free(book_t *b);
 /* The feed of that name, made if need be; NULL: more than KMY_FEEDS_MAX, or the name is too long. */
 book_feed_t *book_feed(book_t *b, const char *name);
+/* A prices frame: ticks from that offset on cost so much.  Of a change that has not begun when the next is told, the cheaper price counts until then. */
+void book_price(book_feed_t *f, uint64_t from, int64_t price_nusd);
 /* A tick frame: its offset must be the next one after the last tick or gap. */
 void book_tick(book_t *b, book_feed_t *f, uint64_t offset);
 /* A gap frame over [from, to]: must begin right after the last tick or gap; `epoch` gaps start the count anew. */
