@@ -19,6 +19,7 @@ BTC, SOL = FEEDS
 DEPOSIT = "/v1/deposit"
 QUERY = "/v1/ingest-data?feed=BTC/USDT@binance"
 ASK_USD = Decimal("0.10")  # what an offer of a deposit asks first
+PAY_SH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../examples/pay.sh")
 _shared = {}
 _wallet = iter(range(1000))
 
@@ -220,6 +221,27 @@ def a_wallet_at_a_terminal_deposits_what_it_was_told_to_and_nothing_else():
         r = kamiyo(*args, **({"KAMIYO_WALLET_KEY": key} if key else {}))
         assert r.returncode == code and said in r.stderr and r.stdout == "", (args, r.returncode, r.stderr)
     assert rig.received(w) == [250000, 10000]
+
+
+def the_example_pays_again_whenever_its_balance_is_used_up_and_never_more_often_than_told():
+    rig, w = _rig(), _new_wallet()
+    rig.mode()
+    payments = {"payments__" + k: v for k, v in _payments(rig).items()}
+    # A deposit of a cent is a hundred ticks.
+    with Daemon(_shared["sim"], prices__tick="0.0001", **payments) as dear, tempfile.TemporaryDirectory() as folder:
+
+        def pay(*args, **settings):
+            env = {"PATH": os.path.dirname(os.path.abspath(KAMIYO)) + ":" + os.environ["PATH"], "KAMIYO_URL": _url(dear, ""), "KAMIYO_WALLET_KEY": rig.key(w), **settings}
+            return subprocess.run([PAY_SH, *args], env=env, cwd=folder, capture_output=True, text=True, timeout=60)
+        r = pay("0.01", BTC, "--count", "250")
+        assert r.returncode == 0, r.stderr
+        ticks = [json.loads(line) for line in r.stdout.splitlines()]
+        assert [t["offset"] for t in ticks] == list(range(ticks[0]["offset"], ticks[0]["offset"] + len(ticks))), "nothing is missed in a pause"
+        closing = json.loads(next(line for line in r.stderr.splitlines() if line.startswith('{"received"')))
+        assert closing["agree"] and closing["received"] == len(ticks) >= 250 and rig.received(w) == [10000] * 3, (closing, rig.received(w))
+        assert os.stat(folder + "/kamiyo.token").st_mode & 0o777 == 0o600 and rig.key(w)[2:] not in r.stdout + r.stderr
+        r = pay("0.01", BTC, "--count", "250", DEPOSITS="1")
+        assert "that was the last deposit" in r.stderr and '"agree":true' in r.stderr and rig.received(w) == [10000] * 4, (r.returncode, r.stderr)
 
 
 def the_stock_agents_sign_what_a_dry_stream_is_offered_and_pay_it_on_the_socket():
