@@ -163,6 +163,18 @@ def documented_answers_have_the_members_of_real_ones():
     _same_members(_told("GET /healthz`, `GET /livez"), live.json, "GET /livez")
 
 
+def the_documented_comparison_comes_of_the_feed_that_stands_beside_it():
+    assert "`feeds: [{ name: BTC/USD, sources: [pyth, binance] }]`" in PROTOCOL
+    with Sim(symbols="BTCUSD:61010") as sim, Daemon(sim, wait=False, sources__binance={"url": sim.at["binance"] + "/stream", "symbols": []},
+                                                    feeds_list__is=[{"name": "BTC/USD", "sources": ["pyth", "binance"]}]) as d:
+        token = d.mint("local:a")
+
+        def both():
+            a = d.ask("GET", "/v1/compare?feed=BTC/USD", token=token)
+            return a.status == 200 and a.json["count"] == 2 and "best_bid" in a.json and a.json
+        _same_members(_told("GET /v1/compare"), until(both, text="both sources tick"), "GET /v1/compare")
+
+
 def documented_sessions_happen_like_that():
     d = _daemon()
     blocks = [b for b in re.findall(r"^```text\n(.*?)^```", PROTOCOL, re.S | re.M) if b.startswith("->")]
