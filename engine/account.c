@@ -279,6 +279,8 @@ kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t 
 
 void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd)
 {
+    if (s->head_only)
+        return;
     bool taken = kmy_meter_take_query(&acc->lease, price_nusd);
     KMY_ASSERT(taken);
     KMY_COUNT(s->metrics, consumed_nusd_total, price_nusd);

@@ -77,8 +77,10 @@ kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reque
         kmy_conn_prove(s, c);
         return KMY_BEARER_OK;
     }
-    if (err == KMY_FULL || kmy_throttle_address(s, c, req))
-        kmy_reply_problem_with(s, c, req, err, ctx.detail, "WWW-Authenticate: Bearer\r\n", NULL);
+    bool full = err == KMY_FULL;
+    if (full || kmy_throttle_address(s, c, req))
+        kmy_reply_problem_with(s, c, req, err, ctx.detail,
+                               full ? "Retry-After: 1\r\n" : "WWW-Authenticate: Bearer\r\n", NULL);
     return KMY_BEARER_ANSWERED;
 }
 
@@ -90,8 +92,9 @@ kmy_bearer_t kmy_bearer_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_req
     if (p != KMY_BEARER_OK)
         return p;
     switch (kmy_account_cover(s, *acc, demand->price_nusd)) {
-    case KMY_COVER_YES:
-        return KMY_BEARER_OK;
+    case KMY_COVER_YES: /* a HEAD costs nothing, so it counts as what costs nothing does */
+        return !s->head_only || kmy_throttle_account(s, c, req, (*acc)->name) ? KMY_BEARER_OK
+                                                                              : KMY_BEARER_ANSWERED;
     case KMY_COVER_WAIT:
         kmy_account_wait(s, *acc, c);
         return KMY_BEARER_PARKED;

@@ -286,6 +286,7 @@ bool kmy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy
     char extra[64];
     kmy_buf_t allowed = kmy_buf(extra, sizeof extra - 1);
     s->limit_lines[0] = 0;
+    s->head_only = kmy_view_is(req->method, "HEAD");
     c->counted = c->counted && c->answered; /* one that comes again was counted the first time */
     for (int i = 0; i < ROUTES_COUNT; i++) {
         if (routes[i].door != c->door || !same_path(path, routes[i].path))

@@ -151,8 +151,7 @@ typedef struct kmy_conn {
     bool close_after : 1; /* HTTP: close once out is empty */
     bool tls_bye : 1;     /* close_notify was sealed */
     bool echo : 1;
-    bool deflate : 1; /* permessage-deflate was negotiated */
-    bool head_request : 1;
+    bool deflate : 1;   /* permessage-deflate was negotiated */
     bool continued : 1; /* 100 Continue was sent for the present request */
     bool answering : 1; /* what is queued now belongs to one answer, whatever its length */
     bool proven : 1;    /* has shown a valid token, or came to the operator's door: no stranger */
@@ -466,7 +465,9 @@ struct kmy_shard {
     kmy_receipt_due_t *receipts; /* wait for the keeper; owned */
     uint32_t receipts_count;
     uint32_t receipts_cap;
-    uint32_t receipts_open;   /* asked for, not answered yet */
+    uint32_t receipts_open; /* asked for, not answered yet */
+    bool
+        head_only; /* the present request is a HEAD: it is given no body, so it is charged nothing */
     bool keeper_due;          /* asks were queued for which the keeper was not woken yet */
     const kmy_tell_t *answer; /* to the request that is being resumed */
     kmy_slip_t

@@ -180,12 +180,17 @@ def an_answer_that_is_not_read_holds_little():
         s.close()
 
 
-def head_costs_what_the_page_costs_and_options_are_free():
-    d, account, token = _funded()
-    a = d.ask("HEAD", f"/v1/history?feed={BTC}&limit=3", token=token)
-    assert a.status == 200 and a.body == b"" and int(a.headers["content-length"]) > 300
-    assert d.ask("POST", "/v1/history", {}, token=token).status == 405
-    d.settled(account, QUERY_USD)
+def head_and_options_cost_nothing_and_head_counts_as_a_free_request():
+    with Sim(300) as sim, Daemon(sim, limits__requests_per_min=6, limits__requests_per_hour=1000) as d:
+        token = d.mint("local:a")
+        until(lambda: _page(d, token, limit=3)["count"] == 3)
+        spent = 1 - Decimal(_page(d, token, limit=3)["balance"])
+        for path in (f"/v1/history?feed={BTC}&limit=3", "/v1/snapshot", f"/v1/ingest-data?feed={BTC}", f"/v1/compare?feed={BTC}"):
+            a = d.ask("HEAD", path, token=token)
+            assert a.status == 200 and a.body == b"" and int(a.headers["content-length"]) > 150, (path, a.status, a.headers)
+        assert d.ask("OPTIONS", "/v1/history").status == 204 and d.ask("POST", "/v1/history", {}, token=token).status == 405
+        until(lambda: d.ask("HEAD", "/v1/snapshot", token=token).status == 429, text="it is free, and there is an end to it")
+        d.settled("local:a", spent)
 
 
 def history_begins_before_a_restart():
@@ -350,7 +355,7 @@ def a_snapshot_that_cannot_be_paid_or_given_costs_nothing():
             assert _snapshot(empty, empty.mint("local:a"), accept).status == 503
     a = _snapshot(d, token, LMDB, "HEAD")
     assert a.status == 200 and int(a.headers["content-length"]) > 4096 and a.body == b""
-    d.settled(account, 4 * QUERY_USD)
+    d.settled(account, 0)
 
 
 def many_feeds_get_the_discount_of_a_batch_and_their_file_comes_whole():
