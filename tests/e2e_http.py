@@ -474,6 +474,11 @@ def minting_credits_once_per_idempotency_key():
         assert a.status == 400, (body, a.status, a.body)
     for key in ("", "k" * 101):
         assert d.operator("POST", "/v1/admin/tokens", {"account": "local:idem", "usd": "1"}, {"Idempotency-Key": key}).status == 400, key
+    body = b'{"account":"local:idem","usd":"1"}'
+    with d.connect("admin") as s:
+        s.sendall(f"POST /v1/admin/tokens HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {d.bearer}\r\nIdempotency-Key: k8\r\nIdempotency-Key: k9\r\n"
+                  f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert read_answer(s)[0].status == 400, "which of the two?"
     _problem(d.operator("GET", "/v1/admin/accounts?account=a"), 404, "not_found")
 
 
