@@ -82,6 +82,13 @@
     X(signin_total, counter, "sign-ins accepted")                                                  \
     X(facilitator_request_total, counter, "requests to the facilitator")                           \
     X(facilitator_failure_total, counter, "of them without an answer that says something")         \
+    X(settler_sent_total, counter, "transactions of our own account handed to nodes")              \
+    X(settler_resent_total, counter, "of them sent again because they were in no block")           \
+    X(settler_refused_total, counter,                                                              \
+      "payments that were not sent: they would fail, or we cannot")                                \
+    X(settler_under_way, gauge, "transactions of our own account in no block yet")                 \
+    X(settler_closed, gauge, "networks on which our own account cannot settle payments now")       \
+    X(settler_payments_left, gauge, "payments that its emptiest account can pay gas for")          \
     X(chain_request_total, counter, "questions to chains")                                         \
     X(chain_failure_total, counter, "of them without an answer that says something")
 

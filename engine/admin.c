@@ -73,11 +73,12 @@ bool kmy_admin_live(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
 {
     (void)body;
     kmy_buf_t b = kmy_reply_body(s);
-    kmy_buf_fmt(&b,
-                "{\"status\":\"ok\",\"version\":\"" KMY_VERSION "\",\"uptime_s\":%" PRId64
-                ",\"conformance_echo\":%s}",
-                (s->now_ns - s->o.start_mono_ns) / KMY_NS_PER_S,
-                s->o.conformance_echo ? "true" : "false");
+    kmy_buf_fmt(
+        &b,
+        "{\"status\":\"ok\",\"version\":\"" KMY_VERSION "\",\"uptime_s\":%" PRId64
+        ",\"conformance_echo\":%s,\"payments\":{\"settlers_closed\":%" PRId64 "}}",
+        (s->now_ns - s->o.start_mono_ns) / KMY_NS_PER_S, s->o.conformance_echo ? "true" : "false",
+        kmy_metrics_sum(s->o.all_metrics, s->o.all_metrics_count, KMY_METRIC_settler_closed));
     kmy_reply_json(s, c, req, &b);
     return true;
 }

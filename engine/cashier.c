@@ -220,7 +220,7 @@ static void *run(void *arg)
         int64_t deadline_ns = end_waits(c);
         due_ns = open_ns < due_ns ? open_ns : due_ns;
         due_ns = holds_ns < due_ns ? holds_ns : due_ns;
-        KMY_GAUGE(c->metrics, payment_open, c->cases_count - c->watched_count);
+        KMY_GAUGE(c->metrics, payment_open, c->cases_count - c->watched_count - c->settlers_count);
         if (work == 0)
             wait_for_work(c, due_ns < deadline_ns ? due_ns : deadline_ns);
     }
@@ -239,6 +239,34 @@ const kmy_cashier_network_t *kmy_cashier_network(const kmy_cashier_t *c, const c
     return NULL;
 }
 
+static void tell_own_account(const kmy_cashier_t *c, const kmy_cashier_network_t *net)
+{
+    char address[KMY_EVM_ADDRESS_TEXT_BYTES];
+    kmy_evm_address_text(c->settler_address, address);
+    kmy_log(KMY_LOG_INFO, "cashier", "payments on %s are submitted by our own account %s",
+            net->way.entry.name, address);
+    if (net->way.min_payment_nusd == 0)
+        kmy_log(KMY_LOG_WARN, "cashier",
+                "%s has no min_payment: a query that is paid by its header may bring less than "
+                "its gas costs",
+                net->way.entry.name);
+}
+
+static void tell_who_settles(const kmy_cashier_t *c, const kmy_cashier_network_t *net)
+{
+    if (net->settler)
+        tell_own_account(c, net);
+    else if (net->taken)
+        kmy_log(KMY_LOG_INFO, "cashier", "payments on %s are submitted by the facilitator",
+                net->way.entry.name);
+}
+
+static kmy_err_t load_settler_key(kmy_cashier_t *c, kmy_errctx_t *ctx)
+{
+    kmy_err_t err = kmy_settler_key_load(c->o.config, c->settler_key, c->settler_address, ctx);
+    return err == KMY_NOT_FOUND ? KMY_OK : err;
+}
+
 static kmy_err_t add_network(kmy_cashier_t *c, const kmy_config_network_t *n, kmy_errctx_t *ctx)
 {
     kmy_cashier_network_t *net = &c->networks[c->networks_count];
@@ -253,6 +281,11 @@ static kmy_err_t add_network(kmy_cashier_t *c, const kmy_config_network_t *n, km
     net->way.in_v1 = kmy_pay_network_in_v1(n->name);
     net->rpc = n->rpc;
     net->confirmations = n->confirmations > 1 ? (uint64_t)n->confirmations : 1;
+    bool own = kmy_settler_key_serves(c->o.config, n);
+    net->taken = own || c->o.config->payments.facilitator[0];
+    if (own && !kmy_settler_open(c, net, n->max_fee_gwei))
+        return KMY_FAIL(ctx, KMY_IO, "out of memory");
+    tell_who_settles(c, net);
     if (!n->rpc[0] && c->o.config->payments.facilitator[0])
         kmy_log(KMY_LOG_WARN, "cashier",
                 "%s has no rpc: what the facilitator says of a payment there is believed", n->name);
@@ -272,6 +305,11 @@ static kmy_err_t prepare(kmy_cashier_t *c, kmy_errctx_t *ctx)
 {
     const kmy_config_t *cfg = c->o.config;
     kmy_err_t err = kmy_config_facilitator_secret(cfg, c->bearer, sizeof c->bearer, ctx);
+    c->cases = calloc(KMY_CASES, sizeof *c->cases);
+    if (!c->cases)
+        return KMY_FAIL(ctx, KMY_IO, "out of memory");
+    if (err == KMY_OK)
+        err = load_settler_key(c, ctx);
     for (size_t i = 0; i < cfg->payments.networks_count && err == KMY_OK; i++)
         err = add_network(c, &cfg->payments.networks[i], ctx);
     if (err == KMY_OK)
@@ -280,9 +318,8 @@ static kmy_err_t prepare(kmy_cashier_t *c, kmy_errctx_t *ctx)
         return err;
     join_url(c->settle_url, sizeof c->settle_url, cfg->payments.facilitator, "/settle");
     join_url(c->verify_url, sizeof c->verify_url, cfg->payments.facilitator, "/verify");
-    c->cases = calloc(KMY_CASES, sizeof *c->cases);
     c->offer = calloc((size_t)c->networks_count * KMY_SLIP_AMOUNTS_MAX + 1, sizeof *c->offer);
-    if (!c->cases || !c->offer)
+    if (!c->offer)
         return KMY_FAIL(ctx, KMY_IO, "out of memory");
     for (uint32_t i = 0; i < KMY_JOBS / 64; i++)
         c->jobs_free[i] = UINT64_MAX;
@@ -297,11 +334,14 @@ static void release(kmy_cashier_t *c)
         free(c->cases[i].json);
         free(c->cases[i].candidates);
     }
+    for (uint32_t i = 0; i < c->networks_count; i++)
+        kmy_settler_close(&c->networks[i]);
     free(c->cases);
     free(c->offer);
     kmy_strmap_fini(&c->ids);
     kmy_calls_free(c->calls);
     explicit_bzero(c->bearer, sizeof c->bearer);
+    explicit_bzero(c->settler_key, sizeof c->settler_key);
     free(c);
 }
 

@@ -76,6 +76,14 @@ static void submitted(kmy_cashier_t *c, kmy_case_t *k, const kmy_call_answer_t *
 
 static void submit(kmy_cashier_t *c, kmy_case_t *k)
 {
+    if (k->net->settler) {
+        kmy_settler_submit(c, k);
+        return;
+    }
+    if (!k->net->taken) { /* of an earlier life that had a facilitator or key */
+        happened(c, k, KMY_SETTLE_EV_SETTLE_NO);
+        return;
+    }
     kmy_ask_facilitator(c, k, c->settle_url, true, submitted);
 }
 

@@ -68,6 +68,11 @@ static void verified(kmy_cashier_t *c, kmy_case_t *k, const kmy_call_answer_t *a
 
 static void ask_facilitator(kmy_cashier_t *c, kmy_case_t *k)
 {
+    if (k->net->settler) { /* we do not deploy it */
+        refuse(c, k,
+               "this wallet is not deployed yet: deploy it, then pay (EIP-6492 is not taken here)");
+        return;
+    }
     kmy_ask_facilitator(c, k, c->verify_url, false, verified);
 }
 

@@ -61,10 +61,12 @@ static void fill_failed(kmy_cashier_t *c, kmy_case_t *k, kmy_slip_t *s)
     (void)c;
     fill_names(k, s);
     s->result = KMY_SLIP_REFUSED;
-    s->err = KMY_UNPAID;
+    const char *ours = kmy_settler_detail(k->settle.reason); /* our trouble, not the payer's */
+    s->err = ours ? KMY_UNAVAILABLE : KMY_UNPAID;
     snprintf(s->state, sizeof s->state, "failed");
     snprintf(s->reason, sizeof s->reason, "%s", k->settle.reason);
-    snprintf(s->detail, sizeof s->detail, "the payment was not settled: nothing is credited");
+    snprintf(s->detail, sizeof s->detail, "%s",
+             ours ? ours : "the payment was not settled: nothing is credited");
 }
 
 void kmy_end_failed(kmy_cashier_t *c, kmy_case_t *k)

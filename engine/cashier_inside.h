@@ -11,6 +11,7 @@
        cashier_pay.c       the life of a payment: reserved, and then what pay/settle says
        cashier_ask.c       what facilitator and chain are asked for that
        cashier_ask_solana.c  the same of Solana
+       cashier_settler.c   payments that we submit ourselves
        cashier_watch.c     settled payments, until no reorganization reaches them
        cashier_end.c       how it ends, and what the payer is told
        cashier_desk.c      sign-in, state, answer: what the keeper alone knows
@@ -25,10 +26,12 @@
 #include "base/strmap.h"
 #include "engine/calls.h"
 #include "engine/cashier.h"
+#include "engine/settler_key.h"
 #include "pay/chain_evm.h"
 #include "pay/challenge.h"
 #include "pay/facilitator.h"
 #include "pay/settle.h"
+#include "pay/settler.h"
 #include "pay/token.h"
 #include "pay/verify.h"
 
@@ -53,14 +56,30 @@ typedef void kmy_case_step_t(kmy_cashier_t *c, kmy_case_t *k);
 typedef void kmy_case_job_t(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job);
 typedef void kmy_case_call_t(kmy_cashier_t *c, kmy_case_t *k, const kmy_call_answer_t *a);
 
+/* Our own account on a network: cashier_settler.c. */
+typedef struct kmy_cashier_settler {
+    kmy_settler_t table;
+    kmy_case_t *round;
+    int64_t prices_ns; /* monotonic: what gas costs and the account has is asked again then */
+    const char *said;  /* why it is closed, as the log has it; NULL: it is open */
+} kmy_cashier_settler_t;
+
 /* A network on which payments are taken. */
 typedef struct kmy_cashier_network {
     kmy_pay_way_t way;
     const char *rpc; /* "": the facilitator is believed */
     uint64_t confirmations;
+    kmy_cashier_settler_t *settler; /* payments are submitted by us; NULL: by the facilitator */
+    bool taken;                     /* by either of them; else only transfers are looked up here */
 } kmy_cashier_network_t;
 
-typedef enum { KMY_CASE_FREE, KMY_CASE_PAYMENT, KMY_CASE_TRANSFER, KMY_CASE_WATCH } kmy_case_kind_t;
+typedef enum {
+    KMY_CASE_FREE,
+    KMY_CASE_PAYMENT,
+    KMY_CASE_TRANSFER,
+    KMY_CASE_WATCH,
+    KMY_CASE_SETTLER, /* the round of a network; it never ends */
+} kmy_case_kind_t;
 
 struct kmy_case {
     uint32_t gen;
@@ -91,6 +110,11 @@ struct kmy_case {
     kmy_settle_action_t action;
     uint64_t ask_id;      /* of the last JSON-RPC question */
     kmy_evm_block_t head; /* asked before it */
+
+    /* Submitted by us (cashier_settler.c). */
+    int64_t own_until_ns;               /* monotonic: patience ends */
+    uint64_t own_gas, own_nonce;        /* own_nonce: SETTLER, of what is being sent again */
+    char own_tx[KMY_EVM_TX_TEXT_BYTES]; /* "": nothing was sent yet */
 
     uint64_t depth;                         /* Solana: of the transaction that is being looked at */
     struct kmy_case_candidates *candidates; /* Solana: those that may be the one; owned */
@@ -139,8 +163,11 @@ struct kmy_cashier {
     kmy_pay_entry_t *offer; /* networks_count x KMY_SLIP_AMOUNTS_MAX, made for each slip */
     kmy_case_t *cases;      /* KMY_CASES */
     uint32_t cases_count;
-    uint32_t watched_count; /* of them, WATCH */
-    kmy_strmap_t ids;       /* payment id -> case, of those in the ledger */
+    uint32_t watched_count;                  /* of them, WATCH */
+    uint32_t settlers_count;                 /* of them, SETTLER */
+    uint8_t settler_key[KMY_SECP_KEY_BYTES]; /* wiped */
+    uint8_t settler_address[KMY_EVM_ADDRESS_BYTES];
+    kmy_strmap_t ids; /* payment id -> case, of those in the ledger */
     kmy_wait_t waits[KMY_WAITS];
     uint32_t waits_count;
     kmy_job_note_t notes[KMY_JOBS];
@@ -229,6 +256,15 @@ void kmy_pay_event(kmy_cashier_t *c, kmy_case_t *k, const kmy_settle_event_t *e)
 /* Asks what settle wants to know. */
 void kmy_ask(kmy_cashier_t *c, kmy_case_t *k);
 void kmy_ask_solana(kmy_cashier_t *c, kmy_case_t *k);
+/* The same of a payment that we submit ourselves: SETTLE_YES, _NO or _LOST comes of it. */
+void kmy_settler_submit(kmy_cashier_t *c, kmy_case_t *k);
+/* Why a new payment on k's network cannot be settled now, a word of pay/settler; NULL: it can, or a facilitator does it.  _detail: that word for people; NULL: none of
+   those. */
+const char *kmy_settler_refuses(const kmy_case_t *k);
+const char *kmy_settler_detail(const char *reason);
+/* Start and stop.  false: no memory. */
+bool kmy_settler_open(kmy_cashier_t *c, kmy_cashier_network_t *net, int64_t max_fee_gwei);
+void kmy_settler_close(kmy_cashier_network_t *net);
 /* POSTs k's payment to /verify or /settle; once: it must not arrive twice.  false: no place, k->step is run again soon. */
 bool kmy_ask_facilitator(kmy_cashier_t *c, kmy_case_t *k, const char *url, bool once,
                          kmy_case_call_t *then);

@@ -35,6 +35,7 @@ static void begin_settling(kmy_cashier_t *c, kmy_case_t *k)
         .has_rpc = k->net->rpc[0] != 0,
         .ask_verify =
             k->entry.family == KMY_PAY_EVM && k->net->rpc[0] != 0 && !k->funded, /* the balance */
+        .own = k->net->settler != NULL,
         .confirmations = (uint32_t)k->net->confirmations,
         .created_s = k->row.created_ns / KMY_NS_PER_S,
         .valid_before_s = k->row.valid_before_s,
@@ -140,6 +141,9 @@ static void looked_up(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
     } else if (k->late) { /* nobody may reserve it any more */
         kmy_end_refuse(c, k, KMY_UNPAID, kmy_pay_reason(KMY_PAY_EVM_BEFORE),
                        "it ends in less than 6 seconds");
+    } else if (kmy_settler_refuses(k)) { /* nothing new is begun */
+        const char *why = kmy_settler_refuses(k);
+        kmy_end_refuse(c, k, KMY_UNAVAILABLE, why, kmy_settler_detail(why));
     } else {
         kmy_funds_begin(c, k);
     }
@@ -324,7 +328,7 @@ void kmy_pay_again(kmy_cashier_t *c, kmy_case_t *k)
     k->retry = false;
     if (!k->settling || k->settle.state != KMY_PAYMENT_FAILED)
         return; /* it is under way */
-    if (k->settle.submits >= KMY_SETTLE_SUBMITS_MAX) {
+    if (k->settle.submits >= KMY_SETTLE_SUBMITS_MAX || kmy_settler_refuses(k)) {
         kmy_end_failed(c, k);
         return;
     }

@@ -79,7 +79,7 @@ static kmy_pay_offer_t make_offer(kmy_cashier_t *c, const kmy_slip_t *s)
     KMY_ASSERT(s->amounts_count <= KMY_SLIP_AMOUNTS_MAX);
     for (uint32_t i = 0; i < c->networks_count; i++) {
         const kmy_pay_way_t *way = &c->networks[i].way;
-        for (uint32_t a = 0; a < s->amounts_count; a++) {
+        for (uint32_t a = 0; a < s->amounts_count && c->networks[i].taken; a++) {
             c->offer[n] = way->entry;
             kmy_pay_entry_price(&c->offer[n++],
                                 kmy_pay_units(s->amounts_nusd[a], way->min_payment_nusd));
@@ -191,7 +191,7 @@ static bool judge(kmy_cashier_t *c, presented_t *p)
     KMY_COUNT(c->metrics, payment_check_total, 1);
     if (c->draining)
         return refuse(p, KMY_UNAVAILABLE, KMY_PAY_NONE, "restarting: send it again in a moment");
-    if (c->networks_count == 0 || !c->o.config->payments.facilitator[0])
+    if (!c->o.offers->open)
         return refuse(p, KMY_UNAVAILABLE, KMY_PAY_NONE, "payments are not taken here");
     if (!parse(p) || !read_client_id(p) || !verify(c, p))
         return false;

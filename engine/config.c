@@ -368,6 +368,8 @@ static kmy_err_t finish_network(loader_t *l, kmy_config_network_t *n, const char
     const kmy_pay_network_t *known = kmy_pay_network(n->name);
     if (known && n->min_payment_nusd == 0)
         n->min_payment_nusd = known->min_payment_nusd;
+    if (n->max_fee_gwei == 0)
+        n->max_fee_gwei = known ? known->max_fee_gwei : KMY_PAY_MAX_FEE_GWEI;
     return KMY_OK;
 }
 
@@ -574,7 +576,8 @@ static void warn_unknown_environment(const kmy_config_t *cfg)
         memcpy(name, *e, len);
         name[len] = 0;
         bool known = strcmp(name, cfg->pyth.token_env) == 0 ||
-                     strcmp(name, cfg->payments.facilitator_token_env) == 0;
+                     strcmp(name, cfg->payments.facilitator_token_env) == 0 ||
+                     strcmp(name, cfg->payments.settler_key_env) == 0;
         for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
             known = known || strcmp(name, others[i]) == 0;
         unsigned limit = kmy_nearest_limit(len);

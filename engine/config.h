@@ -43,6 +43,7 @@ typedef struct kmy_config_network {
     kmy_config_text_t rpc;
     int64_t confirmations;
     int64_t min_payment_nusd; /* 0: the price */
+    int64_t max_fee_gwei;
 } kmy_config_network_t;
 
 typedef struct kmy_config {
@@ -79,6 +80,7 @@ typedef struct kmy_config {
     } prices;
     struct {
         kmy_config_text_t facilitator, facilitator_token_env, facilitator_token_file, ca_file;
+        kmy_config_text_t settler_key_file, settler_key_env;
         int64_t timeout_ns;
         kmy_config_network_t *networks;
         size_t networks_count;

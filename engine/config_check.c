@@ -1,11 +1,14 @@
 #include "engine/config_check.h"
 
+#include "base/log.h"
 #include "engine/catalog.h"
 #include "engine/doors.h"
 #include "engine/offers.h"
+#include "engine/settler_key.h"
 #include "engine/tls.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static kmy_err_t check_feeds(const kmy_config_t *cfg, kmy_errctx_t *ctx)
 {
@@ -38,6 +41,21 @@ static kmy_err_t check_offers(const kmy_config_t *cfg, kmy_errctx_t *ctx)
     return err;
 }
 
+static kmy_err_t check_settler(const kmy_config_t *cfg, kmy_errctx_t *ctx)
+{
+    uint8_t key[KMY_SECP_KEY_BYTES], address[KMY_EVM_ADDRESS_BYTES];
+    char text[KMY_EVM_ADDRESS_TEXT_BYTES];
+    if (!kmy_settler_key_given(cfg))
+        return KMY_OK;
+    kmy_err_t err = kmy_settler_key_load(cfg, key, address, ctx);
+    explicit_bzero(key, sizeof key);
+    if (err != KMY_OK)
+        return err;
+    kmy_evm_address_text(address, text);
+    kmy_log(KMY_LOG_INFO, "kamiyod", "payments.settler_key is that of %s", text);
+    return KMY_OK;
+}
+
 kmy_err_t kmy_config_check(const kmy_config_t *cfg, kmy_errctx_t *ctx)
 {
     kmy_door_t door;
@@ -48,6 +66,8 @@ kmy_err_t kmy_config_check(const kmy_config_t *cfg, kmy_errctx_t *ctx)
         err = check_feeds(cfg, ctx);
     if (err == KMY_OK)
         err = check_tls(cfg, ctx);
+    if (err == KMY_OK)
+        err = check_settler(cfg, ctx);
     if (err == KMY_OK)
         err = check_offers(cfg, ctx);
     return err;

@@ -75,6 +75,8 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "payments.facilitator", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(payments.facilitator), "", 0, TEXT, HTTP, "base address of the x402 facilitator that submits payments; empty: none can be taken by header" },
     { "payments.facilitator_token_env", KMY_KEY_TEXT, KMY_SHAPE_ENV, AT(payments.facilitator_token_env), "KAMIYO_FACILITATOR_TOKEN", 0, 128, 0, "environment variable that holds the bearer token for the facilitator, if it wants one" },
     { "payments.facilitator_token_file", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(payments.facilitator_token_file), "", 0, TEXT, 0, "file that holds the bearer token; wins over facilitator_token_env" },
+    { "payments.settler_key_file", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(payments.settler_key_file), "", 0, TEXT, 0, "file (0600) with a private key in hex: payments on EVM networks that have an rpc are submitted by its account, without the facilitator" },
+    { "payments.settler_key_env", KMY_KEY_TEXT, KMY_SHAPE_ENV, AT(payments.settler_key_env), "KAMIYO_SETTLER_KEY", 0, 128, 0, "environment variable that holds the same; settler_key_file wins over it" },
     { "payments.ca_file", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(payments.ca_file), "", 0, TEXT, 0, "CA certificates (PEM) to trust for facilitator and chains instead of the system's; empty: the system's" },
     { "payments.timeout", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(payments.timeout_ns), "20s", 10 * MS, MIN, 0, "a payment that is not settled by then is answered as pending; it goes on" },
     { "payments.networks[].name", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(name), NULL, 1, 32, 0, "x402 v1 network name; known: base, base-sepolia, ethereum, sepolia, polygon, arbitrum, solana, solana-devnet" },
@@ -87,6 +89,7 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "payments.networks[].rpc", KMY_KEY_TEXT, KMY_SHAPE_URL, NET(rpc), "", 0, TEXT, HTTP, "JSON-RPC address of a node that is asked what became of payments; empty: the facilitator is believed" },
     { "payments.networks[].confirmations", KMY_KEY_INT, KMY_SHAPE_ANY, NET(confirmations), "1", 0, 1000, 0, "blocks that a payment must stand in the chain to count, its own the first; 0 is as 1; not for Solana, where commitment confirmed counts" },
     { "payments.networks[].min_payment", KMY_KEY_MONEY, KMY_SHAPE_ANY, NET(min_payment_nusd), "0", 0, 1000 * USD, 0, "smallest payment; 0: the price, on Ethereum 1.00" },
+    { "payments.networks[].max_fee_gwei", KMY_KEY_INT, KMY_SHAPE_ANY, NET(max_fee_gwei), "0", 0, 1000000, 0, "most that our own account pays for a unit of gas, in gwei (10^-9) of the chain's coin; 0: Base and Arbitrum 1, Ethereum 10, Polygon 1000, others 20" },
 
     { "limits.connections", KMY_KEY_INT, KMY_SHAPE_ANY, AT(limits.connections), "20000", 1, 1000000, 0, "open connections at the public door, all shards together" },
     { "limits.per_address", KMY_KEY_INT, KMY_SHAPE_ANY, AT(limits.per_address), "0", 0, 1000000, 0, "open connections of one address (IPv6: of one /64), all shards together, those of trusted_proxies not counted; 0: no limit" },

@@ -92,7 +92,7 @@ static void print_secret(FILE *out, const char *of, const char *file, const char
 {
     const char *secret = env[0] ? getenv(env) : NULL;
     fprintf(out, "# secret of %s: %s\n", of,
-            file[0]               ? "from token_file (masked)"
+            file[0]               ? "from its file (masked)"
             : secret && secret[0] ? "from the environment (masked)"
                                   : "none");
 }
@@ -119,6 +119,8 @@ void kmy_config_print(const kmy_config_t *cfg, FILE *out)
     print_secret(out, "sources.pyth", cfg->pyth.token_file, cfg->pyth.token_env);
     print_secret(out, "payments.facilitator", cfg->payments.facilitator_token_file,
                  cfg->payments.facilitator_token_env);
+    print_secret(out, "payments.settler_key", cfg->payments.settler_key_file,
+                 cfg->payments.settler_key_env);
 }
 
 static const char *type_name(const kmy_config_key_t *key)

@@ -2,6 +2,7 @@
 #include "engine/offers.h"
 
 #include "base/log.h"
+#include "engine/settler_key.h"
 #include "pay/network.h"
 
 #include <ctype.h>
@@ -63,6 +64,11 @@ static kmy_err_t add_way(kmy_offers_t *o, const kmy_config_network_t *n, kmy_err
         return err;
     if (way->entry.family == KMY_PAY_SOLANA && !way->entry.fee_payer[0])
         return KMY_OK; /* nobody could sign for it */
+    const kmy_config_t *cfg = o->config;
+    bool taken = cfg->payments.facilitator[0] || kmy_settler_key_serves(cfg, n);
+    if (!taken && kmy_settler_key_given(cfg))
+        return KMY_OK; /* others are offered, and this one not */
+    o->open |= taken;
     way->min_payment_nusd = n->min_payment_nusd;
     way->in_v1 = kmy_pay_network_in_v1(way->entry.name);
     o->ways_count++;
@@ -77,7 +83,6 @@ kmy_err_t kmy_offers_init(kmy_offers_t *out, const kmy_config_t *config, const c
     kmy_err_t err = set_address(out, bound, ctx);
     for (size_t i = 0; err == KMY_OK && i < config->payments.networks_count; i++)
         err = add_way(out, &config->payments.networks[i], ctx);
-    out->open = out->ways_count > 0 && config->payments.facilitator[0];
     return err;
 }
 
@@ -89,6 +94,15 @@ static bool is_way(const kmy_offers_t *o, const char *chain)
     return false;
 }
 
+static const char *why_not(const kmy_config_t *cfg, const kmy_config_network_t *n)
+{
+    if (cfg->payments.facilitator[0] || !kmy_settler_key_given(cfg))
+        return "without fee_payer, the facilitator's address, nobody can sign for it";
+    return strncmp(n->chain, "eip155:", 7) == 0
+               ? "it has no rpc that our own account could send transactions to"
+               : "our own account settles on EVM networks only; here it takes a facilitator";
+}
+
 void kmy_offers_tell(const kmy_offers_t *o)
 {
     const kmy_config_t *cfg = o->config;
@@ -98,19 +112,17 @@ void kmy_offers_tell(const kmy_offers_t *o)
         const kmy_config_network_t *n = &cfg->payments.networks[i];
         asked += n->rpc[0] != 0;
         if (!is_way(o, n->chain))
-            kmy_log(KMY_LOG_WARN, "kamiyod",
-                    "payments.networks[%zu] (%s) is not offered: without fee_payer, the "
-                    "facilitator's address, nobody can sign for it",
-                    i, n->name);
+            kmy_log(KMY_LOG_WARN, "kamiyod", "payments.networks[%zu] (%s) is not offered: %s", i,
+                    n->name, why_not(cfg, n));
     }
     if (count == 0 && cfg->payments.facilitator[0])
         kmy_log(KMY_LOG_WARN, "kamiyod",
                 "no payments are offered: payments.facilitator is set, but payments.networks is "
                 "empty");
-    else if (count > 0 && !cfg->payments.facilitator[0])
+    else if (count > 0 && !cfg->payments.facilitator[0] && !kmy_settler_key_given(cfg))
         kmy_log(KMY_LOG_WARN, "kamiyod",
                 "no payments are offered: payments.networks has no payments.facilitator to settle "
-                "them; %s",
+                "them, nor a payments.settler_key_file to do it ourselves; %s",
                 asked == 0 ? "nor are transfers credited, since none of the networks has an rpc"
                 : asked < count ? "transfers count (POST /v1/x402/verify-payment) where a network "
                                   "has an rpc"

@@ -27,7 +27,8 @@ typedef struct kmy_offers {
     char members
         [KMY_OFFERS_MEMBERS_BYTES_MAX]; /* what a payment_required frame says of deposits: kmy_demand_members */
     size_t members_bytes;
-    bool open; /* there are ways, and a facilitator settles payments: else no offers are made */
+    bool
+        open; /* there are ways, and a facilitator or our own key settles payments: else no offers are made */
     const kmy_config_t *config;
 } kmy_offers_t;
 

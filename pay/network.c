@@ -9,18 +9,21 @@
 #define USD INT64_C(1000000000)
 
 static const kmy_pay_network_t networks[] = {
-    { "base", "eip155:8453", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USD Coin", "2", 0 },
-    { "base-sepolia", "eip155:84532", "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "USDC", "2",
-      0 },
-    { "ethereum", "eip155:1", "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "USD Coin", "2", USD },
-    { "sepolia", "eip155:11155111", "0x1c7D4B196Cb0C7B01d743Fbc6116a902379C7238", "USDC", "2", 0 },
-    { "polygon", "eip155:137", "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359", "USD Coin", "2", 0 },
-    { "arbitrum", "eip155:42161", "0xaf88d065e77c8cC2239327C5EDb3A432268e5831", "USD Coin", "2",
-      0 },
+    { "base", "eip155:8453", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USD Coin", "2", 0, 1 },
+    { "base-sepolia", "eip155:84532", "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "USDC", "2", 0,
+      1 },
+    { "ethereum", "eip155:1", "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "USD Coin", "2", USD,
+      10 },
+    { "sepolia", "eip155:11155111", "0x1c7D4B196Cb0C7B01d743Fbc6116a902379C7238", "USDC", "2", 0,
+      20 },
+    { "polygon", "eip155:137", "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359", "USD Coin", "2", 0,
+      1000 },
+    { "arbitrum", "eip155:42161", "0xaf88d065e77c8cC2239327C5EDb3A432268e5831", "USD Coin", "2", 0,
+      1 },
     { "solana", "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
-      "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", "", "", 0 },
+      "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", "", "", 0, 0 },
     { "solana-devnet", "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
-      "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", "", "", 0 },
+      "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", "", "", 0, 0 },
 };
 
 const kmy_pay_network_t *kmy_pay_network(const char *name_or_chain)

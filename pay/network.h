@@ -15,7 +15,11 @@ typedef struct kmy_pay_network {
     const char *asset_version; /* EIP-712 domain of the token; "" on Solana */
     int64_t
         min_payment_nusd; /* 0: whatever the price is; a chain whose fee eats small payments has more */
+    int64_t
+        max_fee_gwei; /* what a unit of gas may cost our own account: many times what is usual there */
 } kmy_pay_network_t;
+
+#define KMY_PAY_MAX_FEE_GWEI 20 /* elsewhere */
 
 /* true if the legacy client (x402 1.2.0) knows the network's name: one that it does not know breaks it for the whole offer, so such
    entries are offered in v2 only. */

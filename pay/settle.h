@@ -4,7 +4,8 @@
    A table of phases and events that knows no socket, no clock and no disk: the cashier tells it what happened and does what it says.  One question is under way at
    a time; an answer to none is let pass.  It holds to four rules, whatever comes in whichever order:
      - no credit without evidence of the chain (a network without rpc: without the facilitator's whole and fitting answer), `confirmations` deep
-     - no second submission but of one that was refused, or unanswered for 10 minutes, with the chain saying unused; a network without rpc is asked by repeating it
+     - no second submission but of one that was refused, or unanswered for 10 minutes (5 s where we submit it ourselves: nobody else is at it, and if its
+    transaction is still on its way after all, the second one fails and costs us gas), with the chain saying unused; a network without rpc is asked by repeating it
     (there is no other way, and an authorization moves money once)
      - no failure for good while the transfer may still land, by the chain's own clock
      - what must survive a crash is saved before it is acted on
@@ -23,6 +24,7 @@
 #define KMY_SETTLE_DEEPER_S_MAX 4 /* ... and while only blocks on top are missing: two of Base's */
 #define KMY_SETTLE_VERIFIES_MAX 5 /* unanswered, then it counts as refused */
 #define KMY_SETTLE_SUBMITS_MAX  5 /* one and four that the payer asked for by sending it again */
+#define KMY_SETTLE_AGAIN_S      5 /* unused so long after submission, and by us: submitted again */
 #define KMY_SETTLE_UNKNOWN_S    600 /* unused so long after submission: nobody is at it any more */
 #define KMY_SETTLE_WATCH_S      3600 /* a refused one is watched so long, or until nothing can land */
 #define KMY_SETTLE_LOGS_BLOCKS  1000 /* of one question; what nodes allow at least */
@@ -38,6 +40,7 @@
 /* What does not change about a payment. */
 typedef struct kmy_settle_terms {
     bool solana;
+    bool own; /* we submit it ourselves, and know what is on its way: it is tried again sooner */
     bool has_rpc; /* false: the facilitator's word is all there is */
     bool
         ask_verify; /* there is something to ask before: a contract wallet's signature, a balance */

@@ -191,6 +191,14 @@ static bool nothing_can_land(const kmy_settle_t *s)
     return s->over_block && kmy_settle_depth(s->head, s->over_block) >= s->terms.confirmations;
 }
 
+/* Ours, nobody else's: a life of ours may have ended between saving and sending it, or its transaction was outbid. */
+static bool is_ours_to_repeat(const kmy_settle_doing_t *x)
+{
+    const kmy_settle_t *s = x->s;
+    return s->terms.own && s->state == KMY_PAYMENT_UNKNOWN && !s->reason[0] &&
+           x->now.unix_s >= s->unknown_from_s + KMY_SETTLE_AGAIN_S;
+}
+
 static bool was_submitted(const kmy_settle_t *s)
 {
     return s->state != KMY_PAYMENT_RESERVED && s->state != KMY_PAYMENT_VERIFIED;
@@ -202,6 +210,7 @@ void kmy_settle_judge_unused(kmy_settle_doing_t *x, int64_t chain_s)
     s->dry = 0;
     if (!was_submitted(s) && !s->reason[0])
         s->submit_wanted = true; /* also if a use was seen that a reorganization took away */
+    s->submit_wanted |= is_ours_to_repeat(x);
     if (nothing_can_land(s)) {
         expired(x, KMY_SETTLE_REASON_SETTLE);
     } else if (s->submit_wanted && s->submits >= KMY_SETTLE_SUBMITS_MAX) {

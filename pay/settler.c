@@ -82,6 +82,14 @@ kmy_settler_tx_t *kmy_settler_of(kmy_settler_t *s, const char *payment_id)
     return NULL;
 }
 
+bool kmy_settler_has_foreign(const kmy_settler_t *s)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < s->txs_count; i++)
+        any |= s->txs[i].foreign;
+    return any;
+}
+
 static kmy_settler_tx_t *insert(kmy_settler_t *s, uint64_t nonce)
 {
     KMY_ASSERT(s->txs_count < KMY_SETTLER_TXS_MAX && !kmy_settler_at(s, nonce));

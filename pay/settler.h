@@ -78,6 +78,8 @@ kmy_settler_tx_t *kmy_settler_take(kmy_settler_t *s, const char *payment_id, con
                                    int64_t valid_before_s, int64_t now_ns);
 /* The one that carries this payment; NULL: none, or its nonce is in a block. */
 kmy_settler_tx_t *kmy_settler_of(kmy_settler_t *s, const char *payment_id);
+/* Are there any of an earlier life, of which nobody knows what they carry? */
+bool kmy_settler_has_foreign(const kmy_settler_t *s);
 kmy_settler_tx_t *kmy_settler_at(kmy_settler_t *s, uint64_t nonce);
 
 /* The lowest that must be sent (again) now, made ready for that: dearer, or empty, where it must be.  NULL: none, or no price that the cap

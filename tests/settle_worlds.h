@@ -280,9 +280,9 @@ static bool world_submit(world_t *w)
 {
     double delay;
     if (w->state != KMY_PAYMENT_SUBMITTED &&
-        !(w->state == KMY_PAYMENT_UNKNOWN && !w->terms.has_rpc)) /* asked for once more */
+        !(w->state == KMY_PAYMENT_UNKNOWN && (!w->terms.has_rpc || w->terms.own))) /* once more */
         return world_wrong("submitted, but not saved as submitted");
-    if (w->open_submits && w->terms.has_rpc)
+    if (w->open_submits && w->terms.has_rpc && !w->terms.own)
         return world_wrong("a second submission while the first may still work");
     if (w->terms.has_rpc && !w->from_block)
         return world_wrong("submitted without a block to look from");
@@ -406,6 +406,7 @@ static void world_make(world_t *w, uint64_t seed, world_count_t *count)
     w->now = 20;
     w->terms = (kmy_settle_terms_t){
         .solana = kind == 0,
+        .own = kind >= 2 && kind <= 4,
         .has_rpc = kind != 1,
         .ask_verify = world_chance(w, 40),
         .confirmations = 1 + (uint32_t)world_random(w, 5),

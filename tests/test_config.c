@@ -365,7 +365,7 @@ static const char unusual[] =
     "prices: { query: 1, market_query: 2.5, tick: \"0.000000001\", pass: 1000, batch_discount: 0, "
     "batch_from: 1 }\n"
     "payments: { facilitator: \"http://f\", facilitator_token_env: F, facilitator_token_file: u, "
-    "ca_file: g, timeout: 1s }\n"
+    "settler_key_file: h, settler_key_env: I, ca_file: g, timeout: 1s }\n"
     "limits: { connections: 1, per_address: 2, unauthenticated_per_s: 3, unauthenticated_burst: 4, "
     "frame_bytes: 1001, feeds_per_connection: 5, auth_timeout: 1h, idle_timeout: 61s, "
     "head_timeout: 10ms, "

@@ -13,7 +13,11 @@
 #define ETHEREUM "{ name: ethereum, pay_to: \"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\" }"
 #define SOLANA   "name: solana, pay_to: 8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL"
 #define PAYER    "fee_payer: L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95"
-#define SETTLED  "facilitator: \"http://127.0.0.1:9\", "
+#define NODE                                                                                       \
+    "{ name: base, pay_to: \"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\", rpc: "                  \
+    "\"http://127.0.0.1:9\" }"
+#define KEYED   "settler_key_file: k, "
+#define SETTLED "facilitator: \"http://127.0.0.1:9\", "
 
 static kmy_err_t make(const char *yaml, kmy_config_t *cfg, kmy_offers_t *o, kmy_errctx_t *ctx)
 {
@@ -85,6 +89,12 @@ static void networks_are_offered_in_order_where_somebody_settles(void **state)
         { SETTLED "networks: [{ " SOLANA " }]", "", false }, /* nobody could sign for it */
         { SETTLED "networks: [{ " SOLANA " }, " BASE "]", "base+", true },
         { SETTLED "networks: [{ " SOLANA ", " PAYER " }, " BASE "]", "solana+ base+", true },
+        /* by a key of our own: EVM networks with a node */
+        { KEYED "networks: [" BASE "]", "", false },
+        { KEYED "networks: [" NODE "]", "base+", true },
+        { KEYED "networks: [" NODE ", " ETHEREUM ", { " SOLANA ", " PAYER " }]", "base+", true },
+        { KEYED SETTLED "networks: [" NODE ", " ETHEREUM ", { " SOLANA ", " PAYER " }]",
+          "base+ ethereum solana+", true },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -267,6 +267,58 @@ static void what_ends_in_less_than_6_seconds_is_not_submitted(void **state)
     }
 }
 
+/* By us: in 5 s, however it was lost.  By somebody else: not for 10 minutes. */
+static void what_we_submit_ourselves_is_submitted_again_while_it_is_unused(void **state)
+{
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        kmy_settle_action_t a;
+        kmy_settle_terms_t terms = plain;
+        terms.own = own;
+        kmy_settle_t s = begun(&terms, KMY_PAYMENT_SUBMITTED, 5000, &a);
+        assert_int_equal(a.kind, KMY_SETTLE_ASK_AUTHORIZATION);
+        for (int i = 0; i < 6; i++) { /* at T0 + 0, 1, ... 5 */
+            kmy_settle_event_t unused = { .kind = KMY_SETTLE_EV_AUTHORIZATION,
+                                          .head = 5000,
+                                          .time_s = T0 };
+            kmy_settle_event_t timer = { .kind = KMY_SETTLE_EV_TIMER };
+            a = kmy_settle_step(&s, &unused, (kmy_settle_now_t){ 0, T0 + i });
+            bool submits = own && i == KMY_SETTLE_AGAIN_S;
+            assert_int_equal(a.kind, submits ? KMY_SETTLE_SUBMIT : KMY_SETTLE_WAIT);
+            if (!submits)
+                a = kmy_settle_step(&s, &timer, (kmy_settle_now_t){ 0, T0 + i });
+        }
+        assert_int_equal(s.submits, own);
+        assert_int_equal(s.state, KMY_PAYMENT_UNKNOWN); /* until it is found */
+    }
+}
+
+static void but_not_more_than_five_times_nor_near_its_end(void **state)
+{
+    (void)state;
+    kmy_settle_action_t a;
+    kmy_settle_terms_t terms = plain;
+    terms.own = true;
+    kmy_settle_t s = begun(&terms, KMY_PAYMENT_SUBMITTED, 5000, &a);
+    kmy_settle_event_t unused = { .kind = KMY_SETTLE_EV_AUTHORIZATION, .head = 5000, .time_s = T0 };
+    kmy_settle_event_t lost = { .kind = KMY_SETTLE_EV_SETTLE_LOST },
+                       timer = { .kind = KMY_SETTLE_EV_TIMER };
+    int64_t now = T0;
+    for (int i = 0; i < 30 && a.kind != KMY_SETTLE_FAIL; i++) {
+        now += KMY_SETTLE_AGAIN_S;
+        a = kmy_settle_step(&s, &unused, (kmy_settle_now_t){ 0, now });
+        if (a.kind == KMY_SETTLE_SUBMIT) {
+            assert_true(now <= T0 + 54);
+            a = kmy_settle_step(&s, &lost, (kmy_settle_now_t){ 0, now });
+        }
+        if (a.kind == KMY_SETTLE_WAIT)
+            a = kmy_settle_step(&s, &timer, (kmy_settle_now_t){ 0, now });
+    }
+    assert_int_equal(a.kind, KMY_SETTLE_FAIL);
+    assert_false(a.final);
+    assert_int_equal(s.submits, KMY_SETTLE_SUBMITS_MAX);
+}
+
 static void a_solana_transaction_fails_for_good_only_when_its_blockhash_is_long_gone(void **state)
 {
     (void)state;
@@ -331,6 +383,8 @@ int main(void)
             a_use_before_submission_is_looked_for_in_the_blocks_since_it_was_presented),
         cmocka_unit_test(the_block_of_submission_is_noted_with_it),
         cmocka_unit_test(what_ends_in_less_than_6_seconds_is_not_submitted),
+        cmocka_unit_test(what_we_submit_ourselves_is_submitted_again_while_it_is_unused),
+        cmocka_unit_test(but_not_more_than_five_times_nor_near_its_end),
         cmocka_unit_test(a_solana_transaction_fails_for_good_only_when_its_blockhash_is_long_gone),
         cmocka_unit_test(depth_counts_both_ends_and_never_wraps),
         cmocka_unit_test(in_every_world_the_money_that_came_is_credited_once_and_no_other),

@@ -281,12 +281,14 @@ static void what_an_earlier_life_left_waiting_is_outbid_when_it_is_stuck(void **
     kmy_settler_count(&s, 4, 0, S); /* one of the two is mined by itself */
     kmy_settler_tx_t *tx = kmy_settler_again(&s, KMY_SETTLER_STUCK_NS, NOW);
     assert_int_equal(tx->nonce, 4);
-    assert_true(tx->empty && tx->foreign);
+    assert_true(tx->empty && kmy_settler_has_foreign(&s));
     uint64_t fee = tx->fees.fee;
     kmy_settler_said(&s, tx, KMY_EVM_SEND_PRICE, KMY_SETTLER_STUCK_NS);
     tx = kmy_settler_again(&s, KMY_SETTLER_STUCK_NS + S, NOW);
     assert_int_equal(tx->nonce, 4);
     assert_true(tx->fees.fee > fee);
+    kmy_settler_count(&s, 5, 0, 30 * S);
+    assert_false(kmy_settler_has_foreign(&s));
 }
 
 static void what_a_reorganization_takes_away_is_filled(void **state)
