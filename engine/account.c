@@ -290,8 +290,13 @@ void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_
 
 static void pause_session(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
 {
-    c->paused = true;
     c->starved = false;
+    if (acc->damaged) {
+        kmy_stream_close(s, c, KMY_CORRUPT,
+                         "this account cannot be read: its operator must see to it");
+        return;
+    }
+    c->paused = true;
     if (c->unpaid_told)
         return; /* it looked again, and there is still nothing for it: told once, and its grace is not begun anew */
     c->unpaid_told = true;
@@ -337,6 +342,7 @@ static void feed_sessions(kmy_shard_t *s, kmy_shard_account_t *acc)
 static void told_leased(kmy_shard_t *s, kmy_shard_account_t *acc, const kmy_tell_t *tell)
 {
     acc->lease_asked = false;
+    acc->damaged = tell->err != KMY_OK;
     take_figures(acc, tell);
     acc->lease.granted_nusd += tell->amount_nusd;
     acc->lease.left_nusd += tell->amount_nusd;

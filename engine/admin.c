@@ -87,21 +87,23 @@ bool kmy_admin_ready(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
 {
     (void)body;
     kmy_buf_t b = kmy_reply_body(s);
-    bool draining = kmy_draining(s);
+    bool draining = kmy_draining(s), damaged = atomic_load(&s->o.topology->ledger_damaged);
     uint32_t stale = 0;
     kmy_buf_str(&b, "{\"reasons\":[");
     if (draining)
         kmy_buf_str(&b, "\"draining\"");
+    if (damaged)
+        kmy_buf_str(&b, draining ? ",\"ledger damaged\"" : "\"ledger damaged\"");
     for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
         if (!s->catalog->feeds[i].required || !kmy_feed_is_stale(s, i))
             continue;
-        kmy_buf_str(&b, draining || stale ? ",\"stale: " : "\"stale: ");
+        kmy_buf_str(&b, draining || damaged || stale ? ",\"stale: " : "\"stale: ");
         kmy_buf_str(
             &b, s->catalog->feeds[i].name); /* from our own configuration, which allows no quotes */
         kmy_buf_str(&b, "\"");
         stale++;
     }
-    bool ready = !draining && stale == 0;
+    bool ready = !draining && !damaged && stale == 0;
     kmy_buf_fmt(&b, "],\"ready\":%s}", ready ? "true" : "false");
     kmy_reply(s, c, req, ready ? 200 : 503, "application/json", "", &b);
     return true;

@@ -191,6 +191,10 @@ static bool judge(kmy_cashier_t *c, presented_t *p)
     KMY_COUNT(c->metrics, payment_check_total, 1);
     if (c->draining)
         return refuse(p, KMY_UNAVAILABLE, KMY_PAY_NONE, "restarting: send it again in a moment");
+    if (atomic_load(&c->topology->ledger_damaged))
+        return refuse(
+            p, KMY_UNAVAILABLE, KMY_PAY_NONE,
+            "the ledger is damaged: no payments are taken until its operator has seen to it");
     if (!c->o.offers->open)
         return refuse(p, KMY_UNAVAILABLE, KMY_PAY_NONE, "payments are not taken here");
     if (!parse(p) || !read_client_id(p) || !verify(c, p))

@@ -130,10 +130,31 @@ static void do_open(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
         tell_account(k, v, shard, KMY_TELL_OPENED, &acc, 0);
         return;
     }
-    kmy_tell_t *t = tell(k, shard, KMY_TELL_OPENED);
-    t->slot = a->slot;
-    t->gen = a->gen;
-    t->err = (int32_t)err;
+    if (err == KMY_CORRUPT && !kmy_ledger_is_broken(k->ledger))
+        kmy_keeper_log_damage(k, 0, ctx.detail);
+    kmy_keeper_fail(k, shard, a, err, &ctx);
+}
+
+/* What it had of its lease is spent or given back; where it closes, it serves the account no more. */
+static void forget_reported(served_t *v, uint32_t shard, const kmy_ask_t *a)
+{
+    uint64_t bit = UINT64_C(1) << shard;
+    v->lease_nusd[shard] -= a->consumed_nusd + a->returned_nusd;
+    KMY_ASSERT(v->lease_nusd[shard] >= 0);
+    if (a->closes) {
+        v->open_mask &= ~bit;
+        v->short_mask &= ~bit;
+    }
+}
+
+/* A broken batch is done again, all of it, so nothing is said yet.  Else it is this account's records that cannot be read, and again would change nothing. */
+static void could_not(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err,
+                      const kmy_errctx_t *ctx)
+{
+    if (kmy_ledger_is_broken(k->ledger))
+        return;
+    kmy_keeper_log_damage(k, a->account_id, ctx->detail);
+    kmy_keeper_fail(k, shard, a, err, ctx);
 }
 
 static void do_lease(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
@@ -144,8 +165,10 @@ static void do_lease(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     int64_t granted = 0;
     kmy_err_t err = kmy_ledger_lease(k->ledger, a->account_id, shard, a->amount_nusd, kmy_wall_ns(),
                                      &granted, &acc, &ctx);
-    if (err != KMY_OK)
-        return; /* the batch is broken: its commit fails and all of it is done again */
+    if (err != KMY_OK) {
+        could_not(k, shard, a, err, &ctx);
+        return;
+    }
     v->lease_nusd[shard] += granted;
     if (granted == 0) {
         uint64_t others = v->open_mask & ~(UINT64_C(1) << shard);
@@ -175,14 +198,11 @@ static void do_report(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_account_t acc;
     kmy_errctx_t ctx = { 0 };
     kmy_err_t err = kmy_ledger_settle(k->ledger, &r, kmy_wall_ns(), &acc, &ctx);
-    if (err != KMY_OK)
-        return; /* as in do_lease */
-    v->lease_nusd[shard] -= a->consumed_nusd + a->returned_nusd;
-    KMY_ASSERT(v->lease_nusd[shard] >= 0);
-    if (a->closes) {
-        v->open_mask &= ~bit;
-        v->short_mask &= ~bit;
+    if (err != KMY_OK) {
+        could_not(k, shard, a, err, &ctx);
+        return;
     }
+    forget_reported(v, shard, a);
     /* Whoever was short looks again: there is more now, or it is known that there is less elsewhere. */
     uint64_t waiting = v->short_mask & ~bit;
     v->short_mask &= bit;
@@ -231,8 +251,8 @@ static void do_receipt(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     memcpy(r.epoch, a->ref, sizeof r.epoch);
     kmy_err_t err =
         kmy_ledger_receipt_issue(k->ledger, a->account_id, k->receipt_key, &r, signature, &ctx);
-    if (err == KMY_IO)
-        return; /* as in do_lease */
+    if (err == KMY_IO || kmy_ledger_is_broken(k->ledger))
+        return; /* as in could_not */
     if (err != KMY_OK)
         kmy_log(KMY_LOG_ERROR, "keeper", "no receipt for account %llu: %s",
                 (unsigned long long)a->account_id, ctx.detail);
@@ -348,6 +368,55 @@ static void do_ledger(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     t->leased_nusd = totals.leased_nusd;
     t->consumed_nusd = totals.consumed_nusd;
     t->debt_nusd = totals.debt_nusd;
+}
+
+#define DAMAGE_TOLD_EVERY_NS (10 * KMY_NS_PER_S)
+
+void kmy_keeper_log_damage(kmy_keeper_t *k, uint64_t account_id, const char *what)
+{
+    int64_t now_ns = kmy_mono_ns();
+    if (k->damage_told_ns != 0 && now_ns - k->damage_told_ns < DAMAGE_TOLD_EVERY_NS)
+        return;
+    k->damage_told_ns = now_ns;
+    kmy_log(KMY_LOG_ERROR, "keeper",
+            "what is stored is damaged (account %llu): %s; what was asked of it is refused, "
+            "everything else goes "
+            "on; run `kamiyo ledger audit`",
+            (unsigned long long)account_id, what);
+}
+
+static void fail_lease(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err)
+{
+    const served_t *v = kmy_keeper_served(k, a->account_id);
+    kmy_account_t unknown = { .id = a->account_id, .leased_nusd = v->lease_nusd[shard] };
+    kmy_keeper_tell_shard(k, v, shard, KMY_TELL_LEASED, &unknown)->err = (int32_t)err;
+}
+
+void kmy_keeper_fail(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err,
+                     const kmy_errctx_t *ctx)
+{
+    kmy_tell_t *t;
+    switch (a->kind) {
+    case KMY_ASK_OPEN:
+        t = tell(k, shard, KMY_TELL_OPENED);
+        t->slot = a->slot;
+        t->gen = a->gen;
+        t->err = (int32_t)err;
+        return;
+    case KMY_ASK_LEASE:
+        fail_lease(k, shard, a, err);
+        return;
+    case KMY_ASK_REPORT: /* the house's loss: what was delivered cannot be charged */
+        forget_reported(kmy_keeper_served(k, a->account_id), shard, a);
+        return;
+    case KMY_ASK_RECEIPT:
+        tell_receipt(k, shard, a, err);
+        return;
+    case KMY_ASK_RECEIPTS: /* those that could be read are all there are */
+        return;
+    default:
+        kmy_keeper_answer(k, shard, a, err, ctx);
+    }
 }
 
 void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)

@@ -80,7 +80,12 @@ _Noreturn static void give_up(const kmy_errctx_t *ctx)
     _exit(1);
 }
 
-static kmy_err_t try_batch(kmy_keeper_t *k, kmy_errctx_t *ctx)
+/* Of what was collected, so much in one transaction. */
+typedef struct part {
+    size_t ask, asks_count, job, jobs_count;
+} part_t;
+
+static kmy_err_t try_part(kmy_keeper_t *k, part_t p, kmy_errctx_t *ctx)
 {
     k->batch++;
     k->credited_nusd = 0;
@@ -88,9 +93,10 @@ static kmy_err_t try_batch(kmy_keeper_t *k, kmy_errctx_t *ctx)
     if (err == KMY_CONFLICT)
         give_up(ctx);
     if (err == KMY_OK) {
-        for (size_t i = 0; i < k->asks_count; i++)
+        for (size_t i = p.ask; i < p.ask + p.asks_count; i++)
             kmy_keeper_do_ask(k, k->ask_shard[i], &k->asks[i]);
-        kmy_keeper_do_jobs(k);
+        for (size_t i = p.job; i < p.job + p.jobs_count; i++)
+            kmy_keeper_do_job(k, i);
         err = kmy_ledger_commit(k->ledger, ctx);
     }
     end_batch(k, err == KMY_OK);
@@ -150,12 +156,80 @@ static void was_refused(kmy_keeper_t *k, const kmy_errctx_t *ctx)
             ctx->detail);
 }
 
+/* The file itself, not one record of it: whatever is read may be wrong, so nobody's money is taken on it. */
+static void look_at_file(kmy_keeper_t *k)
+{
+    if (!kmy_ledger_is_damaged(k->ledger) || atomic_load(&k->topology->ledger_damaged))
+        return;
+    atomic_store(&k->topology->ledger_damaged, true);
+    kmy_log(KMY_LOG_ERROR, "keeper",
+            "the ledger's file is damaged: no payment is taken from here on, and /readyz says so; "
+            "stop, run "
+            "`kamiyo ledger audit`, and restore a backup");
+}
+
+/* One ask alone.  false: the disk refuses it, and with it all that come behind. */
+static bool ask_apart(kmy_keeper_t *k, size_t i)
+{
+    kmy_errctx_t ctx = { 0 };
+    kmy_err_t err = try_part(k, (part_t){ .ask = i, .asks_count = 1 }, &ctx);
+    if (err == KMY_OK) {
+        was_committed(k);
+    } else if (err != KMY_IO) {
+        k->tells_count = 0;
+        kmy_keeper_log_damage(k, k->asks[i].account_id, ctx.detail);
+        kmy_keeper_fail(k, k->ask_shard[i], &k->asks[i], err, &ctx);
+        end_batch(k, true); /* what it changed about who serves whom stays */
+    } else {
+        return false;
+    }
+    send_tells(k);
+    return true;
+}
+
+static void job_apart(kmy_keeper_t *k, size_t i)
+{
+    kmy_errctx_t ctx = { 0 };
+    kmy_err_t err = try_part(k, (part_t){ .job = i, .jobs_count = 1 }, &ctx);
+    if (err == KMY_OK) {
+        was_committed(k);
+    } else {
+        k->tells_count = 0;
+        kmy_keeper_fail_job(k, i, err, &ctx);
+    }
+    if (err != KMY_OK && err != KMY_IO)
+        kmy_keeper_log_damage(k, 0, ctx.detail);
+    send_tells(k);
+}
+
+/* One of this batch met damaged data half way: each alone, so that it is the only one to fail.  Some hundred commits where one would do; such a batch is rare. */
+static void do_apart(kmy_keeper_t *k)
+{
+    size_t done = 0;
+    k->tells_count = 0;
+    while (done < k->asks_count && ask_apart(k, done))
+        done++;
+    for (size_t i = 0; i < k->jobs_count; i++)
+        job_apart(k, i);
+    kmy_keeper_send_jobs(k, KMY_OK, NULL);
+    k->asks_count -= done;
+    memmove(k->asks, k->asks + done, k->asks_count * sizeof *k->asks);
+    memmove(k->ask_shard, k->ask_shard + done, k->asks_count * sizeof *k->ask_shard);
+}
+
 static void do_batch(kmy_keeper_t *k)
 {
     for (bool again = true; again;) {
         kmy_errctx_t ctx = { 0 };
-        kmy_err_t err = try_batch(k, &ctx);
+        part_t all = { 0, k->asks_count, 0, k->jobs_count };
+        kmy_err_t err = try_part(k, all, &ctx);
+        look_at_file(k);
         again = false;
+        if (err != KMY_OK && err != KMY_IO) { /* not the disk: trying again would change nothing */
+            do_apart(k);
+            again = k->asks_count > 0; /* the disk refused the rest */
+            continue;
+        }
         if (err == KMY_OK) {
             was_committed(k);
         } else {

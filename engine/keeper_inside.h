@@ -49,8 +49,9 @@ struct kmy_keeper {
     size_t before_count;
     kmy_keeper_rotate_t *rotate; /* NULL: keys are not rotated here */
     void *rotate_arg;
-    int64_t refused_ns;                   /* since when the disk refuses batches; 0: it does not */
-    int64_t told_ns;                      /* when the log said so last */
+    int64_t refused_ns;     /* since when the disk refuses batches; 0: it does not */
+    int64_t told_ns;        /* when the log said so last */
+    int64_t damage_told_ns; /* the same of stored data that is damaged; 0: none was met */
     const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
     const kmy_catalog_t *catalog;         /* NULL: no passes are sold */
     atomic_bool stop;
@@ -59,6 +60,11 @@ struct kmy_keeper {
 
 /* keeper.c: one ask, inside the batch.  Its tells wait for the commit. */
 void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a);
+/* It cannot be done, for good: whoever asked is told so. */
+void kmy_keeper_fail(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err,
+                     const kmy_errctx_t *ctx);
+/* Of an account (0: not known) whose records, or of a file that, cannot be read: to the log, now and then. */
+void kmy_keeper_log_damage(kmy_keeper_t *k, uint64_t account_id, const char *what);
 /* An operator's answer, to be filled further. */
 kmy_tell_t *kmy_keeper_answer(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err,
                               const kmy_errctx_t *ctx);

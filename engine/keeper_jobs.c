@@ -210,6 +210,8 @@ static void do_job(kmy_keeper_t *k, kmy_job_t *j)
     memset(&j->row_out, 0, sizeof j->row_out);
     memset(&j->account, 0, sizeof j->account);
     kmy_err_t err = verbs[j->kind](&d);
+    if (err == KMY_CORRUPT && !kmy_ledger_is_broken(k->ledger))
+        kmy_keeper_log_damage(k, 0, d.ctx.detail);
     j->err = (int32_t)err;
     snprintf(j->detail, sizeof j->detail, "%s", err == KMY_OK ? "" : d.ctx.detail);
 }
@@ -224,20 +226,23 @@ void kmy_keeper_collect_jobs(kmy_keeper_t *k)
     }
 }
 
-void kmy_keeper_do_jobs(kmy_keeper_t *k)
+void kmy_keeper_do_job(kmy_keeper_t *k, size_t i)
 {
-    for (size_t i = 0; i < k->jobs_count; i++)
-        do_job(k, &k->topology->jobs[k->jobs[i]]);
+    do_job(k, &k->topology->jobs[k->jobs[i]]);
+}
+
+void kmy_keeper_fail_job(kmy_keeper_t *k, size_t i, kmy_err_t err, const kmy_errctx_t *ctx)
+{
+    kmy_job_t *j = &k->topology->jobs[k->jobs[i]];
+    j->err = (int32_t)err;
+    snprintf(j->detail, sizeof j->detail, "%s", ctx->detail);
 }
 
 void kmy_keeper_send_jobs(kmy_keeper_t *k, kmy_err_t err, const kmy_errctx_t *ctx)
 {
     for (size_t i = 0; i < k->jobs_count; i++) {
-        kmy_job_t *j = &k->topology->jobs[k->jobs[i]];
-        if (err != KMY_OK) {
-            j->err = KMY_IO;
-            snprintf(j->detail, sizeof j->detail, "%s", ctx->detail);
-        }
+        if (err != KMY_OK)
+            kmy_keeper_fail_job(k, i, KMY_IO, ctx);
         bool pushed = kmy_queue_push(k->topology->keeper_cashier, &k->jobs[i]);
         KMY_ASSERT(pushed); /* as many places as jobs */
     }

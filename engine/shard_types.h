@@ -265,6 +265,7 @@ typedef struct kmy_shard_account {
     bool lease_asked : 1; /* one request at a time */
     bool in_touched : 1;  /* in shard->touched: has something to report */
     bool exhausted : 1;   /* the keeper had nothing left anywhere */
+    bool damaged : 1;     /* ... or could not read what there is: money would not help */
     bool
         recalled : 1; /* another shard is short, and the queue was full when that was to be answered */
     bool open_sent : 1; /* OPEN reached the queue */

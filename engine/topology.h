@@ -27,7 +27,9 @@ typedef struct kmy_topology {
     kmy_slip_t *slips[KMY_SHARDS_MAX]; /* KMY_SLIPS of each shard; touched pages only, too */
     kmy_recorded_t recorded;
     struct kmy_reload
-        *_Atomic reload;         /* newest values to take over (engine/reload.h); NULL: none yet */
+        *_Atomic reload; /* newest values to take over (engine/reload.h); NULL: none yet */
+    _Atomic bool
+        ledger_damaged; /* the keeper met damage in the ledger's file: no payment is taken any more */
     _Atomic bool quiet;          /* no new sessions; those that are there end (engine/drain.h) */
     _Atomic uint32_t blobs_live; /* snapshots that somebody still sends (engine/blob.h) */
     kmy_wake_t shard_wake[KMY_SHARDS_MAX];

@@ -71,7 +71,9 @@ void kmy_ledger_close(kmy_ledger_t *l);
 /* Group commit: one write transaction for a batch of calls, on one thread.  commit: KMY_OK means durable (a batch that wrote nothing
    costs no disk access).  On failure (KMY_IO: disk or map full, I/O error) the whole batch is undone, must be answered with an error,
    and the ledger may go on with the next one; a write that fails inside a call makes all further calls and the commit of this batch
-   say so.  Calls that fail inside a batch for another reason (KMY_CONFLICT, ...) leave no trace and do not spoil it.
+   say so.  KMY_CORRUPT: a call of this batch met stored data that is damaged and was left half done, or LMDB itself lost its way in the file: undone likewise; the
+   same calls in batches of their own find out which one it was.
+   Calls that fail inside a batch for another reason (KMY_CONFLICT, ..., KMY_CORRUPT found by looking first) leave no trace and do not spoil it.
    Where LMDB gave the environment up (its meta page could not be written) begin opens it anew, as soon as the disk lets it (KMY_IO until then; reading calls
    fail as well); leases stay as they are.  KMY_CONFLICT: the disk then holds the batch that it had refused: no more batches, end this process; the next
    kmy_ledger_open is right about it.
@@ -79,6 +81,10 @@ void kmy_ledger_close(kmy_ledger_t *l);
 kmy_err_t kmy_ledger_begin(kmy_ledger_t *l, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_commit(kmy_ledger_t *l, kmy_errctx_t *ctx);
 void kmy_ledger_abort(kmy_ledger_t *l);
+/* The last batch is lost, or was: what its calls said counts for nothing. */
+bool kmy_ledger_is_broken(const kmy_ledger_t *l);
+/* LMDB met pages that are none of its own, since it was opened: the file is damaged, and what is found by luck proves nothing. */
+bool kmy_ledger_is_damaged(const kmy_ledger_t *l);
 
 /* Finds or makes the account of that name: 1 to KMY_ACCOUNT_BYTES_MAX - 1 characters of A-Z a-z 0-9 - _ . : % (KMY_BAD_INPUT).
    Here and below *out may be NULL where a caller needs no answer: the name then is not looked up. */

@@ -279,7 +279,7 @@ kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const void 
         return KMY_FAIL(ctx, KMY_NO_BALANCE, "what this payment brought was spent elsewhere");
     err = answer_apply(l, &p, &row, held_nusd, charged_nusd, body, body_bytes, now_ns, ctx);
     err = KMY_SPOILS(l, err, ctx);
-    return err == KMY_OK ? account_answer(l, p.account_id, acc, ctx) : err;
+    return err == KMY_OK ? KMY_SPOILS(l, account_answer(l, p.account_id, acc, ctx), ctx) : err;
 }
 
 /* --- holds that nobody comes for ----------------------------------------------------------- */

@@ -22,6 +22,7 @@ kmy_err_t kmy_ledger_begin(kmy_ledger_t *l, kmy_errctx_t *ctx)
         return KMY_IO;
     }
     l->changed = false;
+    l->lost = false;
     l->broken = KMY_OK;
     KMY_ASSERT(memcmp(&l->totals, &l->saved, sizeof l->totals) == 0);
     return KMY_OK;
@@ -35,11 +36,32 @@ void kmy_ledger_abort(kmy_ledger_t *l)
     l->totals = l->saved;
 }
 
+bool kmy_ledger_is_broken(const kmy_ledger_t *l)
+{
+    return l->broken != KMY_OK || l->lost;
+}
+
+bool kmy_ledger_is_damaged(const kmy_ledger_t *l)
+{
+    return l->damaged;
+}
+
+/* Behind it LMDB refuses all that is left of the transaction, also what is whole; and where it looks for a table's root it keeps the first fault to itself, so that only the
+   refusal is seen, of a batch in which no write has failed. */
+static void note_damage(kmy_ledger_t *l, const MDB_txn *txn, int rc)
+{
+    bool damage = rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID ||
+                  (rc == MDB_BAD_TXN && l->broken == KMY_OK);
+    l->damaged |= damage;
+    l->lost |= damage && txn == l->txn;
+}
+
 /* Whatever LMDB calls it, to a caller it is: not stored, nothing happened. */
 kmy_err_t kmy_ledger_broken(kmy_ledger_t *l, int rc, const char *what, kmy_errctx_t *ctx)
 {
     kmy_errctx_t lmdb;
     kmy_kv_fail(&lmdb, rc, what);
+    note_damage(l, l->txn, rc);
     l->broken = kmy_fail(&l->why, KMY_IO, lmdb.where, lmdb.sys_errno,
                          "%.120s; this batch is undone, make room or see to the disk", lmdb.detail);
     if (ctx)
@@ -69,7 +91,8 @@ kmy_err_t kmy_ledger_writable(kmy_ledger_t *l, kmy_errctx_t *ctx)
 
 kmy_err_t kmy_ledger_commit(kmy_ledger_t *l, kmy_errctx_t *ctx)
 {
-    kmy_err_t err = kmy_ledger_writable(l, ctx);
+    kmy_err_t err = l->lost ? KMY_FAIL(ctx, KMY_CORRUPT, "the ledger's file is damaged")
+                            : kmy_ledger_writable(l, ctx);
     if (err == KMY_OK && l->changed) {
         uint8_t totals[KMY_TOTALS_BYTES_MAX];
         KMY_ASSERT(kmy_sums_hold(&l->totals.sums));
@@ -118,6 +141,7 @@ kmy_err_t kmy_ledger_row_get(kmy_ledger_t *l, MDB_txn *txn, kmy_ledger_table_t t
         return KMY_OK;
     if (rc == MDB_NOTFOUND)
         return KMY_NOT_FOUND;
+    note_damage(l, txn, rc);
     return kmy_kv_fail(ctx, rc, "ledger read");
 }
 

@@ -62,6 +62,8 @@ struct kmy_ledger {
     MDB_txn *txn;        /* the batch, or NULL */
     bool changed;        /* this batch wrote something */
     kmy_err_t broken;    /* a write of this batch failed, so nothing of it may be committed */
+    bool lost;           /* LMDB lost its way inside this batch: nothing in it can be believed */
+    bool damaged;        /* ... or ever since the ledger was opened */
     kmy_totals_t totals; /* with this batch */
     kmy_totals_t saved;  /* as on disk */
     size_t saved_txn;    /* LMDB's number of the transaction that brought it there */

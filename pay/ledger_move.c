@@ -164,8 +164,10 @@ kmy_err_t kmy_ledger_credit(kmy_ledger_t *l, uint64_t account_id, const char *ki
         err = credit_apply(l, &row, &e, ctx);
     else if (before != KMY_DUPLICATE)
         return before;
-    if (err == KMY_OK && out)
+    if (err == KMY_OK && out) {
         err = kmy_ledger_account_fill(l, l->txn, account_id, &row, out, ctx);
+        err = before == KMY_NOT_FOUND ? kmy_ledger_spoil(l, err, ctx) : err;
+    }
     return err == KMY_OK && before == KMY_DUPLICATE ? KMY_DUPLICATE : err;
 }
 
@@ -201,7 +203,7 @@ kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
         err = kmy_ledger_account_fill(l, l->txn, account_id, &row, out, ctx);
     if (err == KMY_OK)
         *granted_nusd = grant;
-    return err;
+    return grant > 0 ? kmy_ledger_spoil(l, err, ctx) : err;
 }
 
 /* Up to two entries: what was spent, and what comes back. */
@@ -262,5 +264,5 @@ kmy_err_t kmy_ledger_settle(kmy_ledger_t *l, const kmy_ledger_report_t *report, 
         err = kmy_ledger_account_put(l, r->account_id, &row, ctx);
     if (err == KMY_OK && out)
         err = kmy_ledger_account_fill(l, l->txn, r->account_id, &row, out, ctx);
-    return err;
+    return left != open_nusd || counts ? kmy_ledger_spoil(l, err, ctx) : err;
 }

@@ -208,6 +208,8 @@ kmy_err_t kmy_ledger_pass_buy(kmy_ledger_t *l, const kmy_pass_order_t *order, in
     if (acc &&
         (err == KMY_OK || err == KMY_DUPLICATE || err == KMY_CONFLICT || err == KMY_NO_BALANCE)) {
         kmy_err_t told = kmy_ledger_account_fill(l, l->txn, order->account_id, &row, acc, ctx);
+        if (err == KMY_OK)
+            told = KMY_SPOILS(l, told, ctx);
         return told == KMY_OK ? err : told;
     }
     return err;

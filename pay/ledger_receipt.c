@@ -202,7 +202,9 @@ kmy_err_t kmy_ledger_receipt_issue(kmy_ledger_t *l, uint64_t account_id,
     kmy_id_encode(account_id, at);
     chain_encode(&head, value);
     err = kmy_ledger_row_put(l, KMY_LEDGER_CHAINS, at, sizeof at, value, sizeof value, ctx);
-    return err == KMY_OK ? kept_put(l, account_id, r, public, signature, ctx) : err;
+    if (err == KMY_OK)
+        err = kept_put(l, account_id, r, public, signature, ctx);
+    return kmy_ledger_spoil(l, err, ctx);
 }
 
 /* --- visiting ---------------------------------------------------------------------------------- */

@@ -86,7 +86,8 @@ kmy_err_t kmy_ledger_payment_reverse(kmy_ledger_t *l, const char *id, int64_t no
     if (err == KMY_OK && !before)
         err = KMY_SPOILS(l, reverse_apply(l, &p, &credit, now_ns, ctx), ctx);
     if (err == KMY_OK && acc)
-        err = kmy_ledger_account_by_id(l, p.account_id, acc, ctx);
+        err = before ? kmy_ledger_account_by_id(l, p.account_id, acc, ctx)
+                     : KMY_SPOILS(l, kmy_ledger_account_by_id(l, p.account_id, acc, ctx), ctx);
     return err == KMY_OK && before
                ? KMY_FAIL(ctx, KMY_DUPLICATE, "this payment is reversed already")
                : err;

@@ -131,10 +131,13 @@ kmy_err_t kmy_ledger_payment_settle(kmy_ledger_t *l, const char *id, const char 
     bool before = p.row.state == KMY_PAYMENT_SETTLED;
     if (!before)
         err = settle(l, &p, tx, log_index, now_ns, true, ctx);
-    if (err == KMY_OK)
-        err = kmy_payment_answer_row(l, l->txn, &p, out, ctx);
+    if (err != KMY_OK)
+        return err;
+    err = kmy_payment_answer_row(l, l->txn, &p, out, ctx);
     if (err == KMY_OK)
         err = account_answer(l, p.account_id, acc, ctx);
+    if (!before)
+        err = KMY_SPOILS(l, err, ctx);
     return err == KMY_OK && before ? KMY_FAIL(ctx, KMY_DUPLICATE, "this payment was settled before")
                                    : err;
 }
@@ -274,5 +277,7 @@ kmy_err_t kmy_ledger_transfer_credit(kmy_ledger_t *l, const kmy_transfer_t *tran
     if (err != KMY_OK && err != KMY_DUPLICATE)
         return err;
     kmy_err_t told = account_answer(l, id, acc, ctx);
+    if (err == KMY_OK)
+        told = KMY_SPOILS(l, told, ctx);
     return told == KMY_OK ? err : told;
 }

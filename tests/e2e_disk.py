@@ -232,6 +232,27 @@ def killed_on_a_sick_disk_what_was_refused_never_was():
         d.stop()
 
 
+def a_damaged_ledger_file_takes_no_money_and_is_not_ready():
+    """Pages that LMDB does not know for its own (each says that it is of no kind): whoever asks is answered, and the operator is told."""
+    with _Disk() as disk:
+        f = Facilitator()
+        with disk.daemon(payments__facilitator=f.url, payments__networks=[{"name": "base", "pay_to": PAY_TO}]) as d:
+            headers = _deposit(d, Wallet("late"))
+            assert _grant(d, "k1").status == 200 and d.ask("GET", "/readyz", door="admin").status == 200
+            with open(disk.data + "/ledger/data.mdb", "r+b") as file:
+                size = os.fstat(file.fileno()).st_size
+                for at in range(2 * 4096, size, 4096):
+                    if os.pread(file.fileno(), 12, at)[10] & 2:  # a leaf
+                        os.pwrite(file.fileno(), b"\0\0", at + 10)
+            assert _grant(d, "k2").status >= 500
+            ready = d.ask("GET", "/readyz", door="admin")
+            assert ready.status == 503 and ready.json["reasons"] == ["ledger damaged"], ready.body
+            a = d.ask("POST", "/v1/deposit", headers=headers)
+            assert a.status == 503 and b"damaged" in a.body, (a.status, a.body)
+            assert not f.settled
+            assert _said(d, "the ledger's file is damaged")
+
+
 def a_daemon_does_not_start_on_a_sick_disk_and_says_why():
     with _Disk() as disk:
         d = disk.daemon()

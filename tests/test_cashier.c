@@ -647,6 +647,20 @@ static void a_drained_cashier_submits_nothing(void **state)
     world_end(w);
 }
 
+static void on_a_damaged_ledger_no_payment_is_taken(void **state)
+{
+    (void)state;
+    world_t *w = new_world(true, "");
+    wallet_t payer = wallet_of(1);
+    payment_t p = pay(w, &payer, 1);
+    atomic_store(&w->t.ledger_damaged, true);
+    const kmy_slip_t *s = present(w, KMY_SLIP_DEPOSIT, &p);
+    assert_slip(s, KMY_SLIP_REFUSED);
+    assert_int_equal(s->err, KMY_UNAVAILABLE);
+    assert_int_equal(w->chain.questions + w->chain.settles, 0);
+    world_end(w);
+}
+
 /* --- contract wallets -------------------------------------------------------------------------------------- */
 
 static void a_contract_wallets_signature_is_its_chains_to_judge(void **state)
@@ -732,6 +746,7 @@ int main(void)
         cmocka_unit_test(a_bearer_for_the_facilitator_comes_from_the_environment),
         cmocka_unit_test(settled_while_we_were_away_it_is_credited_at_the_next_start),
         cmocka_unit_test(a_drained_cashier_submits_nothing),
+        cmocka_unit_test(on_a_damaged_ledger_no_payment_is_taken),
         cmocka_unit_test(a_contract_wallets_signature_is_its_chains_to_judge),
         cmocka_unit_test(without_a_chain_the_facilitator_judges_it),
     };
