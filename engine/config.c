@@ -7,6 +7,7 @@
 #include "engine/config_keys.h"
 #include "pay/entry.h"
 #include "pay/network.h"
+#include "wire/base58.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -373,14 +374,24 @@ static kmy_err_t finish_network(loader_t *l, kmy_config_network_t *n, const char
     return KMY_OK;
 }
 
+static kmy_err_t new_tier(loader_t *l, void **base)
+{
+    kmy_tiers_t *tiers = &l->cfg->prices.tiers;
+    if (tiers->count >= KMY_TIERS_MAX)
+        return kmy_config_fail(l->ctx, where(l), "prices.tiers", "has more than %d items",
+                               KMY_TIERS_MAX);
+    *base = &tiers->at[tiers->count++];
+    return KMY_OK;
+}
+
 static kmy_err_t read_records(loader_t *l, const place_t *at)
 {
     bool feeds = strcmp(at->path, "feeds") == 0;
     bool networks = strcmp(at->path, "payments.networks") == 0;
     if (l->ev.type != YAML_SEQUENCE_START_EVENT)
         return kmy_config_fail(l->ctx, where(l), at->real, "wants a list of mappings: - {a: b}");
-    if (!feeds && !networks)
-        warn_later(where(l), at->path);
+    if (!feeds && !networks) /* tiers: those of the house give way */
+        l->cfg->prices.tiers = (kmy_tiers_t){ .count = 0 };
     for (size_t i = 0;; i++) {
         void *base = NULL;
         place_t sub = { .depth = at->depth + 1 };
@@ -398,6 +409,8 @@ static kmy_err_t read_records(loader_t *l, const place_t *at)
             err = new_feed(l, &base);
         else if (networks)
             err = new_network(l, &base);
+        else
+            err = new_tier(l, &base);
         if (err == KMY_OK)
             err = read_mapping(l, base, &sub);
         if (err == KMY_OK)
@@ -469,6 +482,38 @@ static kmy_err_t read_document(loader_t *l)
     return KMY_OK;
 }
 
+const char *kmy_config_stake_rpc(const kmy_config_t *cfg)
+{
+    const char *rpc = cfg->prices.stake.rpc;
+    for (size_t i = 0; i < cfg->payments.networks_count && !rpc[0]; i++) {
+        const kmy_config_network_t *n = &cfg->payments.networks[i];
+        if (strncmp(n->chain, "solana:", 7) == 0)
+            rpc = n->rpc;
+    }
+    return rpc;
+}
+
+/* Without a mint nobody is asked for anything. */
+static kmy_err_t check_stakes(const kmy_config_t *cfg, const char *name, kmy_errctx_t *ctx)
+{
+    uint8_t mint[KMY_SOLANA_KEY_BYTES];
+    const char *text = cfg->prices.stake.mint;
+    kmy_errctx_t why = { 0 };
+    if (kmy_tiers_check(&cfg->prices.tiers, &why) != KMY_OK)
+        return KMY_FAIL(ctx, KMY_CONFIG, "%s: %s", name, why.detail);
+    if (!text[0])
+        return KMY_OK;
+    if (!kmy_base58_decode(text, strlen(text), mint, sizeof mint))
+        return kmy_config_fail(ctx, name, "prices.stake.mint", "is no Solana address");
+    if (cfg->prices.stake.decimals == 0)
+        return kmy_config_fail(ctx, name, "prices.stake.decimals",
+                               "must be given with prices.stake.mint");
+    if (!kmy_config_stake_rpc(cfg)[0])
+        return kmy_config_fail(ctx, name, "prices.stake.rpc",
+                               "must be given: no Solana network of payments.networks has an rpc");
+    return KMY_OK;
+}
+
 /* What no single row can say. */
 static kmy_err_t check_together(const kmy_config_t *cfg, const char *name, kmy_errctx_t *ctx)
 {
@@ -486,7 +531,7 @@ static kmy_err_t check_together(const kmy_config_t *cfg, const char *name, kmy_e
     if (cfg->snapshot.batch > cfg->ring.slots / 4)
         return kmy_config_fail(ctx, name, "snapshot.batch",
                                "is above a quarter of ring.slots: the writer would be lapped");
-    return KMY_OK;
+    return check_stakes(cfg, name, ctx);
 }
 
 static const char *short_name(const char *path)
@@ -528,6 +573,7 @@ kmy_err_t kmy_config_read(kmy_config_t *cfg, const char *name, const char *text,
     memset(cfg, 0, sizeof *cfg);
     kmy_err_t err = set_defaults(cfg, "", ctx);
     KMY_ASSERT(err == KMY_OK); /* the table's own defaults are legal */
+    cfg->prices.tiers = kmy_tiers_default();
     err = read_text(cfg, short_name(name), text, len, ctx);
     return finish(cfg, short_name(name), err, ctx);
 }
@@ -633,6 +679,7 @@ kmy_err_t kmy_config_load(kmy_config_t *cfg, const char *path, kmy_errctx_t *ctx
     memset(cfg, 0, sizeof *cfg);
     kmy_err_t err = set_defaults(cfg, "", ctx);
     KMY_ASSERT(err == KMY_OK);
+    cfg->prices.tiers = kmy_tiers_default();
     const char *name = path && *path ? short_name(path) : "environment";
     if (path && *path)
         err = slurp(path, KMY_CONFIG_FILE_BYTES_MAX, &text, &len, ctx);

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "pay/stake.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,6 +78,11 @@ typedef struct kmy_config {
     struct {
         int64_t query_nusd, market_query_nusd, tick_nusd, pass_nusd;
         int64_t batch_discount_percent, batch_from;
+        kmy_tiers_t tiers;
+        struct {
+            kmy_config_text_t mint, rpc; /* mint "": nobody has a stake */
+            int64_t decimals, refresh_ns, keep_ns;
+        } stake;
     } prices;
     struct {
         kmy_config_text_t facilitator, facilitator_token_env, facilitator_token_file, ca_file;
@@ -126,6 +132,8 @@ kmy_err_t kmy_config_load(kmy_config_t *cfg, const char *path, kmy_errctx_t *ctx
 kmy_err_t kmy_config_read(kmy_config_t *cfg, const char *name, const char *text, size_t len,
                           kmy_errctx_t *ctx);
 void kmy_config_free(kmy_config_t *cfg);
+/* The node that is asked for stakes; "": there is none. */
+const char *kmy_config_stake_rpc(const kmy_config_t *cfg);
 /* The effective configuration as YAML that kmy_config_load reads back to the same struct; secrets masked (they stand in no key: a comment says
    whether there is one). */
 void kmy_config_print(const kmy_config_t *cfg, FILE *out);

@@ -125,6 +125,15 @@ static bool same_networks(const kmy_config_t *a, const kmy_config_t *b)
     return equal;
 }
 
+static bool same_tiers(const kmy_tiers_t *a, const kmy_tiers_t *b)
+{
+    bool equal = a->count == b->count;
+    for (size_t i = 0; equal && i < a->count; i++)
+        equal = a->at[i].stake == b->at[i].stake &&
+                a->at[i].discount_percent == b->at[i].discount_percent;
+    return equal;
+}
+
 size_t kmy_config_diff(const kmy_config_t *was, const kmy_config_t *is,
                        kmy_config_diff_visit_t *visit, void *arg)
 {
@@ -152,6 +161,10 @@ size_t kmy_config_diff(const kmy_config_t *was, const kmy_config_t *is,
         visit(arg, "payments.networks", "(changed)", "(changed)", false);
         n++;
     }
+    if (!same_tiers(&was->prices.tiers, &is->prices.tiers)) {
+        visit(arg, "prices.tiers", "(changed)", "(changed)", true);
+        n++;
+    }
     return n;
 }
 
@@ -162,4 +175,5 @@ void kmy_config_take_live(kmy_config_t *to, const kmy_config_t *from)
         KMY_ASSERT(key && key->at != KMY_CONFIG_LATER && bytes_of(key) > 0);
         memcpy((char *)to + key->at, (const char *)from + key->at, bytes_of(key));
     }
+    to->prices.tiers = from->prices.tiers;
 }

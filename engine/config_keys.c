@@ -5,23 +5,24 @@
 
 #include <string.h>
 
-#define S      INT64_C(1000000000)
-#define MS     INT64_C(1000000)
-#define MIN    (60 * S)
-#define HOUR   (60 * MIN)
-#define DAY    (24 * HOUR)
-#define KIB    INT64_C(1024)
-#define GIB    (KIB * KIB * KIB)
-#define USD    INT64_C(1000000000)
-#define BIG    INT64_C(1000000000000)
-#define TEXT   (KMY_CONFIG_TEXT_BYTES_MAX - 1)
-#define NAME   (KMY_FEED_NAME_BYTES_MAX - 1)
-#define AT(m)  offsetof(kmy_config_t, m)
-#define FED(m) offsetof(kmy_config_feed_t, m)
-#define NET(m) offsetof(kmy_config_network_t, m)
-#define LATER  KMY_CONFIG_LATER
-#define WS     "ws wss"
-#define HTTP   "http https"
+#define S       INT64_C(1000000000)
+#define MS      INT64_C(1000000)
+#define MIN     (60 * S)
+#define HOUR    (60 * MIN)
+#define DAY     (24 * HOUR)
+#define KIB     INT64_C(1024)
+#define GIB     (KIB * KIB * KIB)
+#define USD     INT64_C(1000000000)
+#define BIG     INT64_C(1000000000000)
+#define TEXT    (KMY_CONFIG_TEXT_BYTES_MAX - 1)
+#define NAME    (KMY_FEED_NAME_BYTES_MAX - 1)
+#define AT(m)   offsetof(kmy_config_t, m)
+#define FED(m)  offsetof(kmy_config_feed_t, m)
+#define NET(m)  offsetof(kmy_config_network_t, m)
+#define TIER(m) offsetof(kmy_tier_t, m)
+#define LATER   KMY_CONFIG_LATER
+#define WS      "ws wss"
+#define HTTP    "http https"
 
 /* clang-format off */
 const kmy_config_key_t kmy_config_keys[] = {
@@ -69,8 +70,13 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "prices.pass", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(prices.pass_nusd), "0.01", 0, 1000 * USD, 0, "one feed for 24 h, unlimited ticks: a pass" },
     { "prices.batch_discount", KMY_KEY_INT, KMY_SHAPE_ANY, AT(prices.batch_discount_percent), "20", 0, 100, 0, "percent off in a batch" },
     { "prices.batch_from", KMY_KEY_INT, KMY_SHAPE_ANY, AT(prices.batch_from), "10", 1, 100, 0, "delivered items from which a batch is discounted" },
-    { "prices.tiers[].stake", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, NULL, 0, BIG, 0, "KAMIYO staked" },
-    { "prices.tiers[].discount", KMY_KEY_INT, KMY_SHAPE_ANY, LATER, NULL, 0, 100, 0, "percent off from that stake" },
+    { "prices.tiers[].stake", KMY_KEY_INT, KMY_SHAPE_ANY, TIER(stake), NULL, 0, BIG, 0, "whole tokens staked, from which on; rows rise" },
+    { "prices.tiers[].discount", KMY_KEY_INT, KMY_SHAPE_ANY, TIER(discount_percent), NULL, 0, 100, 0, "percent off every price from that stake; no tiers given: 1000, 10000, 100000 tokens for 10, 20, 30 %" },
+    { "prices.stake.mint", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(prices.stake.mint), "", 0, 44, 0, "Solana mint of the token whose holders have the discounts of prices.tiers; empty: nobody has" },
+    { "prices.stake.decimals", KMY_KEY_INT, KMY_SHAPE_ANY, AT(prices.stake.decimals), "0", 0, KMY_STAKE_DECIMALS_MAX, 0, "decimals of that token, 1 or more, which must be given with it" },
+    { "prices.stake.rpc", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(prices.stake.rpc), "", 0, TEXT, HTTP, "JSON-RPC address of a Solana node that is asked what accounts hold of it; empty: the rpc of the first Solana network of payments.networks" },
+    { "prices.stake.refresh", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(prices.stake.refresh_ns), "300s", 100 * MS, DAY, 0, "how long such an answer is good" },
+    { "prices.stake.keep", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(prices.stake.keep_ns), "1h", 0, 30 * DAY, 0, "and how much longer it counts while the node cannot be asked" },
 
     { "payments.facilitator", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(payments.facilitator), "", 0, TEXT, HTTP, "base address of the x402 facilitator that submits payments; empty: none can be taken by header" },
     { "payments.facilitator_token_env", KMY_KEY_TEXT, KMY_SHAPE_ENV, AT(payments.facilitator_token_env), "KAMIYO_FACILITATOR_TOKEN", 0, 128, 0, "environment variable that holds the bearer token for the facilitator, if it wants one" },

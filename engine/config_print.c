@@ -104,6 +104,9 @@ void kmy_config_print(const kmy_config_t *cfg, FILE *out)
         const kmy_config_key_t *key = &kmy_config_keys[i];
         if (strcmp(key->path, "feeds[].name") == 0)
             print_records(out, before, "feeds", cfg->feeds, cfg->feeds_count, sizeof *cfg->feeds);
+        if (strcmp(key->path, "prices.tiers[].stake") == 0)
+            print_records(out, before, "prices.tiers", cfg->prices.tiers.at,
+                          cfg->prices.tiers.count, sizeof *cfg->prices.tiers.at);
         if (strcmp(key->path, "payments.networks[].name") == 0)
             print_records(out, before, "payments.networks", cfg->payments.networks,
                           cfg->payments.networks_count, sizeof *cfg->payments.networks);

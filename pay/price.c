@@ -61,6 +61,11 @@ int64_t kmy_price_discounted(int64_t price_nusd, uint32_t discount_percent)
     return discounted(price_nusd, discount_percent, 0);
 }
 
+int64_t kmy_price_item(int64_t price_nusd, uint32_t batch_percent, uint32_t discount_percent)
+{
+    return discounted(price_nusd, batch_percent, discount_percent);
+}
+
 int64_t kmy_price_batch(const kmy_price_book_t *book, const int64_t *prices_nusd, size_t count,
                         uint32_t discount_percent)
 {

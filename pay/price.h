@@ -32,6 +32,8 @@ kmy_err_t kmy_price_book_check(const kmy_price_book_t *book, kmy_errctx_t *ctx);
 
 /* One price with a customer's discount (0..100): a query, a tick, a pass. */
 int64_t kmy_price_discounted(int64_t price_nusd, uint32_t discount_percent);
+/* One item of a batch whose items are billed one by one, with the batch's discount (0: too few) and the customer's. */
+int64_t kmy_price_item(int64_t price_nusd, uint32_t batch_percent, uint32_t discount_percent);
 
 /* A batch of the `count` items that were delivered (not asked for), each at its own price; count <= KMY_PRICE_ITEMS_MAX, prices in
    [0, KMY_PRICE_NUSD_MAX].  discount_percent is the customer's; the book's is added from batch_from items on. */

@@ -152,6 +152,20 @@ static const struct {
       "f.yaml: lease.max: is below the price of one tick or query: nothing could be sold" },
     { "ring: { slots: 1024 }\nsnapshot: { batch: 257 }\n",
       "f.yaml: snapshot.batch: is above a quarter of ring.slots: the writer would be lapped" },
+    { "prices: { tiers: [ { stake: 10, discount: 5 }, { stake: 10, discount: 6 } ] }\n",
+      "f.yaml: prices.tiers[1].stake must be above that of the "
+      "tier before" },
+    { "prices: { tiers: [ { stake: 10 } ] }\n", "f.yaml:1: prices.tiers[0].discount: is missing" },
+    { "prices: { tiers: [ { stake: 10, discount: 101 } ] }\n",
+      "f.yaml:1: prices.tiers[].discount: '101' is out of range; legal: 0 to 100" },
+    { "prices: { tiers: [ { stake: -1, discount: 1 } ] }\n",
+      "f.yaml:1: prices.tiers[].stake: '-1' is no whole number; legal: 0 to 1000000000000" },
+    { "prices: { stake: { mint: 0xabc } }\n", "f.yaml: prices.stake.mint: is no Solana address" },
+    { "prices: { stake: { mint: EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v } }\n",
+      "f.yaml: prices.stake.decimals: must be given with prices.stake.mint" },
+    { "prices: { stake: { mint: EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v, decimals: 6 } }\n",
+      "f.yaml: prices.stake.rpc: must be given: no Solana network of payments.networks has an "
+      "rpc" },
 
     /* what later parts will read is checked already */
     { "sources: { coingecko: { every: \"0s\" } }\n",
@@ -241,6 +255,13 @@ static void an_empty_file_has_the_contracts_defaults(void **state)
     assert_int_equal(cfg.prices.pass_nusd, 10000000);
     assert_int_equal(cfg.prices.batch_discount_percent, 20);
     assert_int_equal(cfg.prices.batch_from, 10);
+    assert_int_equal(cfg.prices.tiers.count, 3); /* and without a mint nobody reaches one */
+    assert_int_equal(cfg.prices.tiers.at[1].stake, 10000);
+    assert_int_equal(cfg.prices.tiers.at[1].discount_percent, 20);
+    assert_string_equal(cfg.prices.stake.mint, "");
+    assert_string_equal(kmy_config_stake_rpc(&cfg), "");
+    assert_int_equal(cfg.prices.stake.refresh_ns, 300 * KMY_NS_PER_S);
+    assert_int_equal(cfg.prices.stake.keep_ns, 3600 * KMY_NS_PER_S);
     assert_int_equal(cfg.limits.connections, 20000);
     assert_int_equal(cfg.limits.unauthenticated_per_s, 10);
     assert_int_equal(cfg.limits.unauthenticated_burst, 50);
@@ -310,6 +331,9 @@ static void the_contracts_example_loads(void **state)
     assert_int_equal(cfg.payments.networks_count, 2);
     assert_int_equal(cfg.payments.networks[0].min_payment_nusd, 100000);
     assert_string_equal(cfg.payments.networks[1].rpc, "https://e.example");
+    assert_string_equal(kmy_config_stake_rpc(&cfg), "https://e.example");
+    assert_int_equal(cfg.prices.tiers.count, 1); /* the file's, and no others */
+    assert_int_equal(cfg.prices.tiers.at[0].stake, 1000);
     assert_string_equal(cfg.payments.facilitator, "https://c.example");
     kmy_config_free(&cfg);
 }
@@ -363,7 +387,9 @@ static const char unusual[] =
     "}\n"
     "  - { name: C/D }\n"
     "prices: { query: 1, market_query: 2.5, tick: \"0.000000001\", pass: 1000, batch_discount: 0, "
-    "batch_from: 1 }\n"
+    "batch_from: 1, tiers: [ { stake: 0, discount: 0 }, { stake: 7, discount: 100 } ], "
+    "stake: { mint: EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v, decimals: 6, rpc: "
+    "\"https://k.example/x\", refresh: 100ms, keep: 2s } }\n"
     "payments: { facilitator: \"http://f\", facilitator_token_env: F, facilitator_token_file: u, "
     "settler_key_file: h, settler_key_env: I, ca_file: g, timeout: 1s }\n"
     "limits: { connections: 1, per_address: 2, unauthenticated_per_s: 3, unauthenticated_burst: 4, "

@@ -43,6 +43,13 @@ static void each_difference_is_told_once_with_both_values(void **state)
         { "", "limits: { lag_ms: 5 }", "limits.lag_ms: 1000 -> 5 (restart)" },
         { "", "shards: { pin: false }", "shards.pin: true -> false (restart)" },
         { "", "log_level: warn", "log_level: \"info\" -> \"warn\"" },
+        { "", "prices: { tiers: [ { stake: 1, discount: 1 } ] }",
+          "prices.tiers: (changed) -> (changed)" },
+        { "",
+          "prices: { tiers: [ { stake: 1000, discount: 10 }, { stake: 10000, discount: 20 }, "
+          "{ stake: 100000, discount: 30 } ] }",
+          "" }, /* the default, spelt out */
+        { "", "prices: { stake: { refresh: 1s } }", "prices.stake.refresh: 5m -> 1s (restart)" },
         { "", "data: /x", "data: \"./data\" -> \"/x\" (restart)" },
         { "", "sources: { pyth: { url: \"wss://u/key-1234\", feeds: [SOL/USD] } }",
           "sources.pyth.url: (changed) -> (changed) (restart); "
