@@ -90,7 +90,9 @@
     X(settler_closed, gauge, "networks on which our own account cannot settle payments now")       \
     X(settler_payments_left, gauge, "payments that its emptiest account can pay gas for")          \
     X(chain_request_total, counter, "questions to chains")                                         \
-    X(chain_failure_total, counter, "of them without an answer that says something")
+    X(chain_failure_total, counter, "of them without an answer that says something")               \
+    X(stake_request_total, counter, "questions to Solana about stakes")                            \
+    X(stake_failure_total, counter, "of them without an answer that says something")
 
 enum {
 #define KMY_METRIC_ENUM(name, type, help) KMY_METRIC_##name,

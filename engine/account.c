@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/conn.h"
+#include "engine/discount.h"
 #include "engine/egress.h"
 #include "engine/passes.h"
 #include "engine/shard.h"
@@ -107,6 +108,7 @@ kmy_shard_account_t *kmy_account_get(kmy_shard_t *s, const char *name)
     acc->conns_head = acc->waiters_head = acc->waiters_tail = KMY_NONE;
     acc->idle_ns = s->now_ns;
     acc->report_ns = s->now_ns;
+    acc->stake_due_ns = INT64_MAX;
     set_rate(s, acc, 0);
     kmy_account_touch(s, acc);
     ask_open(s, acc);
@@ -377,6 +379,25 @@ static void told_recall(kmy_shard_t *s, kmy_shard_account_t *acc)
     kmy_account_touch(s, acc);
 }
 
+void kmy_account_opened(kmy_shard_t *s, kmy_shard_account_t *acc)
+{
+    acc->state = KMY_ACCOUNT_OPEN;
+    wake_waiters(s, acc);
+}
+
+static void told_opened(kmy_shard_t *s, kmy_shard_account_t *acc, const kmy_tell_t *tell)
+{
+    acc->id = tell->account_id;
+    if (tell->err != KMY_OK) {
+        acc->state = KMY_ACCOUNT_UNKNOWN;
+        wake_waiters(s, acc);
+        return;
+    }
+    take_figures(acc, tell);
+    if (!kmy_discount_begin(s, acc))
+        kmy_account_opened(s, acc);
+}
+
 void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
 {
     kmy_shard_account_t *acc = &s->accounts[tell->slot];
@@ -384,11 +405,7 @@ void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
         return; /* forgotten meanwhile: its closing report is on the way to the keeper */
     switch (tell->kind) {
     case KMY_TELL_OPENED:
-        acc->state = tell->err == KMY_OK ? KMY_ACCOUNT_OPEN : KMY_ACCOUNT_UNKNOWN;
-        acc->id = tell->account_id;
-        if (tell->err == KMY_OK)
-            take_figures(acc, tell);
-        wake_waiters(s, acc);
+        told_opened(s, acc, tell);
         break;
     case KMY_TELL_LEASED:
         told_leased(s, acc, tell);

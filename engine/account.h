@@ -9,6 +9,7 @@
 #define KMY_ENGINE_ACCOUNT_H
 
 #include "engine/shard_types.h"
+#include "pay/price.h"
 
 /* Finds or makes the slot of that name and, if it is new, asks the keeper for it.  NULL: no slot left.  The state tells whether it can be used
    now (OPEN), later (OPENING: park with kmy_account_wait) or never (UNKNOWN: the ledger has no such account). */
@@ -55,9 +56,17 @@ typedef enum { KMY_COVER_YES, KMY_COVER_WAIT, KMY_COVER_NO } kmy_cover_t;
 /* Can the account pay need_nusd now?  WAIT: a lease was asked for. */
 kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t need_nusd);
 
+/* What a price is for this customer. */
+static inline int64_t kmy_account_price(const kmy_shard_account_t *acc, int64_t price_nusd)
+{
+    return kmy_price_discounted(price_nusd, acc->discount_percent);
+}
+
 /* Takes one answer's price; the caller saw to it that the lease covers it (kmy_query_secure), in this very turn. */
 void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd);
 
+/* Its discount is known, or will not be in time: from here on it can be used (discount.h). */
+void kmy_account_opened(kmy_shard_t *s, kmy_shard_account_t *acc);
 /* A tell of the keeper about an account of ours. */
 void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell);
 /* Gives back so much of the lease (at most what is left), ahead of what is asked next.  false: the keeper's queue is full. */

@@ -30,8 +30,12 @@ bool kmy_account_get_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request
     kmy_buf_json_nusd(&b, kmy_account_balance(acc));
     kmy_buf_str(&b, ",\"token\":{\"jti\":");
     kmy_buf_json_str(&b, claims.jti, strlen(claims.jti));
-    kmy_buf_fmt(&b, ",\"expires_at\":\"%" PRId64 "\"},\"sessions\":%u,\"tier\":0,\"passes\":",
-                claims.expires_s * KMY_NS_PER_S, acc->conns_count);
+    kmy_buf_fmt(&b,
+                ",\"expires_at\":\"%" PRId64 "\"},\"sessions\":%u,\"tier\":%u,\"stake\":\"%" PRIu64
+                "\",\"discount\":%u,\"passes\":",
+                claims.expires_s * KMY_NS_PER_S, acc->conns_count,
+                kmy_tier_of(&s->config->prices.tiers, acc->stake), acc->stake,
+                acc->discount_percent);
     kmy_passes_put(s, acc, &b);
     kmy_buf_str(&b, "}");
     kmy_reply_json(s, c, req, &b);

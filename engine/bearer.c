@@ -84,6 +84,26 @@ kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reque
     return KMY_BEARER_ANSWERED;
 }
 
+kmy_bearer_t kmy_bearer_cover(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                              const kmy_demand_t *demand, kmy_shard_account_t *acc,
+                              int64_t price_nusd)
+{
+    kmy_demand_t its = *demand;
+    its.price_nusd = price_nusd;
+    switch (kmy_account_cover(s, acc, price_nusd)) {
+    case KMY_COVER_YES: /* a HEAD costs nothing, so it counts as what costs nothing does */
+        return !s->head_only || kmy_throttle_account(s, c, req, acc->name) ? KMY_BEARER_OK
+                                                                           : KMY_BEARER_ANSWERED;
+    case KMY_COVER_WAIT:
+        kmy_account_wait(s, acc, c);
+        return KMY_BEARER_PARKED;
+    default:
+        kmy_demand_pay(s, c, req, &its, KMY_NO_BALANCE, NULL, "the balance does not cover it",
+                       kmy_account_balance(acc), "");
+        return KMY_BEARER_ANSWERED;
+    }
+}
+
 kmy_bearer_t kmy_bearer_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                                const char *shown, const kmy_demand_t *demand,
                                kmy_shard_account_t **acc, kmy_token_claims_t *claims)
@@ -91,16 +111,5 @@ kmy_bearer_t kmy_bearer_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_req
     kmy_bearer_t p = kmy_bearer_find(s, c, req, shown, demand, acc, claims);
     if (p != KMY_BEARER_OK)
         return p;
-    switch (kmy_account_cover(s, *acc, demand->price_nusd)) {
-    case KMY_COVER_YES: /* a HEAD costs nothing, so it counts as what costs nothing does */
-        return !s->head_only || kmy_throttle_account(s, c, req, (*acc)->name) ? KMY_BEARER_OK
-                                                                              : KMY_BEARER_ANSWERED;
-    case KMY_COVER_WAIT:
-        kmy_account_wait(s, *acc, c);
-        return KMY_BEARER_PARKED;
-    default:
-        kmy_demand_pay(s, c, req, demand, KMY_NO_BALANCE, NULL, "the balance does not cover it",
-                       kmy_account_balance(*acc), "");
-        return KMY_BEARER_ANSWERED;
-    }
+    return kmy_bearer_cover(s, c, req, demand, *acc, kmy_account_price(*acc, demand->price_nusd));
 }

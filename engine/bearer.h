@@ -18,7 +18,12 @@ typedef enum {
 kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                              const char *shown, const kmy_demand_t *demand,
                              kmy_shard_account_t **acc, kmy_token_claims_t *claims);
-/* The same, and the demand's price lies in the account's lease: the caller may charge it, now. */
+/* price_nusd, which is what the account pays and no more, lies in its lease: the caller may charge it, now.  What is told to who has not so much is the
+   demand with this price; what it offers to be paid instead stays at the base price. */
+kmy_bearer_t kmy_bearer_cover(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                              const kmy_demand_t *demand, kmy_shard_account_t *acc,
+                              int64_t price_nusd);
+/* Both: the demand's price as this account pays it (kmy_account_price). */
 kmy_bearer_t kmy_bearer_secure(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                                const char *shown, const kmy_demand_t *demand,
                                kmy_shard_account_t **acc, kmy_token_claims_t *claims);

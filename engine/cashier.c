@@ -52,6 +52,9 @@ static void take_in(kmy_cashier_t *c, uint32_t shard, uint64_t idx)
     case KMY_SLIP_TRANSFER:
         kmy_cashier_transfer(c, shard, (uint32_t)idx);
         break;
+    case KMY_SLIP_STAKE:
+        kmy_cashier_stake(c, shard, (uint32_t)idx);
+        break;
     default:
         kmy_cashier_desk(c, shard, (uint32_t)idx);
     }
@@ -216,10 +219,12 @@ static void *run(void *arg)
         work += kmy_calls_turn(c->calls);
         int64_t open_ns = kmy_open_turn(c);
         int64_t holds_ns = kmy_holds_turn(c);
+        int64_t stakes_ns = kmy_stakes_turn(c);
         int64_t due_ns = kmy_cases_turn(c);
         int64_t deadline_ns = end_waits(c);
         due_ns = open_ns < due_ns ? open_ns : due_ns;
         due_ns = holds_ns < due_ns ? holds_ns : due_ns;
+        due_ns = stakes_ns < due_ns ? stakes_ns : due_ns;
         KMY_GAUGE(c->metrics, payment_open, c->cases_count - c->watched_count - c->settlers_count);
         if (work == 0)
             wait_for_work(c, due_ns < deadline_ns ? due_ns : deadline_ns);
@@ -313,6 +318,8 @@ static kmy_err_t prepare(kmy_cashier_t *c, kmy_errctx_t *ctx)
     for (size_t i = 0; i < cfg->payments.networks_count && err == KMY_OK; i++)
         err = add_network(c, &cfg->payments.networks[i], ctx);
     if (err == KMY_OK)
+        err = kmy_stakes_new(c, ctx);
+    if (err == KMY_OK)
         err = kmy_calls_new(&c->calls, cfg->payments.ca_file, ctx);
     if (err != KMY_OK)
         return err;
@@ -340,6 +347,7 @@ static void release(kmy_cashier_t *c)
     free(c->offer);
     kmy_strmap_fini(&c->ids);
     kmy_calls_free(c->calls);
+    kmy_stakes_free(c->stakes);
     explicit_bzero(c->bearer, sizeof c->bearer);
     explicit_bzero(c->settler_key, sizeof c->settler_key);
     free(c);

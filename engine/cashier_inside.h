@@ -17,7 +17,8 @@
        cashier_desk.c      sign-in, state, answer: what the keeper alone knows
        cashier_transfer.c  a transfer that was made without us
        cashier_holds.c     queries that were paid and never answered
-       cashier_open.c      payments of an earlier life */
+       cashier_open.c      payments of an earlier life
+       cashier_stake.c     what accounts have staked */
 #ifndef KMY_ENGINE_CASHIER_INSIDE_H
 #define KMY_ENGINE_CASHIER_INSIDE_H
 
@@ -48,6 +49,7 @@ enum {
     KMY_CALL_SETTLE_BLIND_MS = 90000, /* where only its word counts: as the stock server waits */
     KMY_ROOM_MS = 5,                  /* no place for a job or call: tried again so soon */
     KMY_DISK_MS = 1000,               /* the disk refused: the same */
+    KMY_CALL_STAKE_MS = 5000,
     KMY_HOLD_LOOKS = 10, /* within the time a hold has: it lasts a tenth longer at most */
 };
 
@@ -184,6 +186,7 @@ struct kmy_cashier {
     int64_t open_again_ns;
     bool holds_asked;
     int64_t holds_due_ns;
+    struct kmy_stakes *stakes; /* owned; NULL: nobody has any */
     atomic_bool drain, stop;
     pthread_t thread;
 };
@@ -285,6 +288,11 @@ void kmy_watch_begin(kmy_cashier_t *c, kmy_case_t *k);
 /* Returns when it wants to be called again. */
 int64_t kmy_open_turn(kmy_cashier_t *c);
 int64_t kmy_holds_turn(kmy_cashier_t *c); /* the same */
+/* KMY_IO: no memory.  Leaves c->stakes NULL where no mint is configured; kmy_stakes_free: NULL is allowed. */
+kmy_err_t kmy_stakes_new(kmy_cashier_t *c, kmy_errctx_t *ctx);
+void kmy_stakes_free(struct kmy_stakes *stakes);
+void kmy_cashier_stake(kmy_cashier_t *c, uint32_t shard, uint32_t slip);
+int64_t kmy_stakes_turn(kmy_cashier_t *c); /* as kmy_open_turn */
 const kmy_cashier_network_t *kmy_cashier_network(const kmy_cashier_t *c, const char *name_or_chain);
 
 #endif

@@ -198,7 +198,7 @@ static void give(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                  kmy_shard_account_t *acc, const order_t *o)
 {
     kmy_buf_t b = kmy_reply_body(s);
-    int64_t price_nusd = o->feed->query_nusd * put_answer(s, &b, o);
+    int64_t price_nusd = kmy_account_price(acc, o->feed->query_nusd * put_answer(s, &b, o));
     kmy_account_charge(s, acc, price_nusd);
     put_bill(&b, price_nusd, kmy_account_balance(acc));
     kmy_reply_json(s, c, req, &b);

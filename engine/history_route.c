@@ -151,7 +151,8 @@ static bool give(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, k
     if (p->count == 0 && !kmy_throttle_account(s, c, req, acc->name))
         return true;
     kmy_buf_t b = kmy_reply_body(s);
-    int64_t price_nusd = kmy_grant_cap(c, price_of(p, put_page(s, &b, p, KMY_HISTORY_BODY_BYTES)));
+    int64_t price_nusd = kmy_account_price(
+        acc, kmy_grant_cap(c, price_of(p, put_page(s, &b, p, KMY_HISTORY_BODY_BYTES))));
     if (price_nusd > 0)
         kmy_account_charge(s, acc, price_nusd);
     put_bill(&b, price_nusd, kmy_account_balance(acc));

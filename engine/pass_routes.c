@@ -183,6 +183,8 @@ bool kmy_pass_buy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     kmy_bearer_t p = kmy_bearer_find(s, c, req, NULL, &demand, &acc, &claims);
     if (p != KMY_BEARER_OK)
         return p != KMY_BEARER_PARKED;
+    o.ask.amount_nusd = kmy_account_price(acc, o.ask.amount_nusd);
+    o.need_nusd = demand.price_nusd = o.ask.amount_nusd * (int64_t)o.ask.from;
     if (told == KMY_NO_BALANCE)
         return collect(s, c, req, &demand, acc, &o);
     err = check_scope(s, &o, claims.scope, &ctx);

@@ -39,11 +39,12 @@ static bool refuse(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
 
 /* --- one feed ------------------------------------------------------------------------------ */
 
-static void put_one(kmy_shard_t *s, const kmy_query_ask_t *a, int64_t left_nusd, kmy_buf_t *b)
+static void put_one(kmy_shard_t *s, const kmy_query_ask_t *a, int64_t charged_nusd,
+                    int64_t left_nusd, kmy_buf_t *b)
 {
     kmy_buf_str(b, "{");
     kmy_query_put(s, b, a->feed);
-    put_bill(b, a->feed->query_nusd, left_nusd);
+    put_bill(b, charged_nusd, left_nusd);
 }
 
 static bool compose_one(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t *b)
@@ -52,7 +53,7 @@ static bool compose_one(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_bu
     kmy_query_check(s, a); /* it may have gone stale meanwhile */
     if (a->err != KMY_OK || !kmy_paid_charge(bill, a->feed->query_nusd))
         return false;
-    put_one(s, a, bill->left_nusd, b);
+    put_one(s, a, bill->charged_nusd, bill->left_nusd, b);
     return true;
 }
 
@@ -108,8 +109,9 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
         return true;
     }
     kmy_buf_t b = kmy_reply_body(s);
-    kmy_account_charge(s, acc, demand.price_nusd);
-    put_one(s, a, kmy_account_balance(acc), &b);
+    int64_t price_nusd = kmy_account_price(acc, demand.price_nusd);
+    kmy_account_charge(s, acc, price_nusd);
+    put_one(s, a, price_nusd, kmy_account_balance(acc), &b);
     kmy_reply_json(s, c, req, &b);
     return true;
 }
@@ -139,13 +141,14 @@ typedef struct batch {
     kmy_query_ask_t *asks;
     uint32_t count;
     uint32_t delivered;
-    int64_t percent; /* of its price each delivered item costs */
+    uint32_t batch_percent;    /* off, if enough were delivered */
+    uint32_t customer_percent; /* off, by its stake */
     int64_t total_nusd;
 } batch_t;
 
 static int64_t item_nusd(const batch_t *t, uint32_t i)
 {
-    return t->asks[i].feed->query_nusd * t->percent / 100;
+    return kmy_price_item(t->asks[i].feed->query_nusd, t->batch_percent, t->customer_percent);
 }
 
 /* From batch_from delivered items on each costs batch_discount percent less; a fraction of a nano-USD is dropped, in the customer's favour. */
@@ -155,9 +158,8 @@ static void price_batch(const kmy_shard_t *s, batch_t *t)
     t->total_nusd = 0;
     for (uint32_t i = 0; i < t->count; i++)
         t->delivered += t->asks[i].err == KMY_OK;
-    t->percent = t->delivered >= (uint32_t)s->config->prices.batch_from
-                     ? 100 - s->config->prices.batch_discount_percent
-                     : 100;
+    bool whole = t->delivered >= (uint32_t)s->config->prices.batch_from;
+    t->batch_percent = whole ? (uint32_t)s->config->prices.batch_discount_percent : 0;
     for (uint32_t i = 0; i < t->count; i++)
         t->total_nusd += t->asks[i].err == KMY_OK ? item_nusd(t, i) : 0;
 }
@@ -252,7 +254,12 @@ bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     }
     kmy_shard_account_t *acc;
     kmy_token_claims_t claims;
-    kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, &demand, &acc, &claims);
+    kmy_bearer_t p = kmy_bearer_find(s, c, req, NULL, &demand, &acc, &claims);
+    if (p == KMY_BEARER_OK) {
+        t.customer_percent = acc->discount_percent;
+        price_batch(s, &t);
+        p = kmy_bearer_cover(s, c, req, &demand, acc, t.total_nusd);
+    }
     if (p != KMY_BEARER_OK)
         return p != KMY_BEARER_PARKED;
     if (!all_allowed(&t, claims.scope)) {

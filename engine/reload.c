@@ -1,6 +1,8 @@
 #include "engine/reload.h"
 
+#include "engine/account.h"
 #include "engine/config_diff.h"
+#include "engine/discount.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
 
@@ -41,9 +43,10 @@ bool kmy_reload_own(kmy_shard_t *s)
 /* What has not been published yet costs the new price. */
 static bool announce(kmy_shard_t *s, kmy_sub_t *sub)
 {
-    int64_t price_nusd = s->catalog->feeds[sub->feed].tick_nusd;
     if (sub->pass)
         return false; /* paid for */
+    const kmy_shard_account_t *acc = &s->accounts[s->conns[sub->conn].account];
+    int64_t price_nusd = kmy_account_price(acc, s->catalog->feeds[sub->feed].tick_nusd);
     if ((sub->price_from > 0 ? sub->next_price_nusd : sub->price_nusd) == price_nusd)
         return false;
     uint64_t next = s->feeds[sub->feed].log[sub->encoding].next;
@@ -55,19 +58,23 @@ static bool announce(kmy_shard_t *s, kmy_sub_t *sub)
     return true;
 }
 
+void kmy_reload_prices(kmy_shard_t *s, kmy_conn_t *c)
+{
+    bool any = false;
+    if (!kmy_conn_streams(c))
+        return;
+    for (uint32_t idx = c->subs_head; idx != KMY_NONE; idx = s->subs[idx].next)
+        any |= announce(s, &s->subs[idx]);
+    if (any)
+        kmy_stream_prices(s, c);
+}
+
 static void take_prices(kmy_shard_t *s)
 {
     kmy_catalog_price(&s->own_catalog, s->config);
-    for (uint32_t i = 0; i < s->conns_high; i++) {
-        kmy_conn_t *c = &s->conns[i];
-        bool any = false;
-        if (!kmy_conn_streams(c))
-            continue;
-        for (uint32_t idx = c->subs_head; idx != KMY_NONE; idx = s->subs[idx].next)
-            any |= announce(s, &s->subs[idx]);
-        if (any)
-            kmy_stream_prices(s, c);
-    }
+    kmy_discount_retier(s);
+    for (uint32_t i = 0; i < s->conns_high; i++)
+        kmy_reload_prices(s, &s->conns[i]);
 }
 
 void kmy_reload_turn(kmy_shard_t *s)

@@ -20,6 +20,9 @@ void kmy_reload_free(kmy_reload_t *r);
 
 /* At a shard's start: its own copies.  false: no memory. */
 bool kmy_reload_own(kmy_shard_t *s);
+/* c's subscriptions whose price is another than they were told: what is published from now on costs it, and their client is told.  While no send is under
+   way. */
+void kmy_reload_prices(kmy_shard_t *s, kmy_conn_t *c);
 /* Each turn, while no send is under way: takes over what is new. */
 void kmy_reload_turn(kmy_shard_t *s);
 

@@ -7,6 +7,7 @@
 #include "engine/catchup.h"
 #include "engine/compare_route.h"
 #include "engine/conn.h"
+#include "engine/discount.h"
 #include "engine/drain.h"
 #include "engine/egress.h"
 #include "engine/page.h"
@@ -481,6 +482,7 @@ static void housekeep(kmy_shard_t *s)
     kmy_conn_scan(s, s->conns_high * HOUSEKEEP_MS * SCANS_PER_S / 1000 + 1);
     if (atomic_load(&s->phase) == KMY_PHASE_RUN) {
         kmy_account_report(s, false);
+        kmy_discount_turn(s, s->accounts_high * HOUSEKEEP_MS * SCANS_PER_S / 1000 + 1);
         kmy_receipts_turn(s); /* behind the reports: many may go now */
     }
     if (s->now_ns >= s->status_ns) {

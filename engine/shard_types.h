@@ -268,7 +268,8 @@ typedef struct kmy_shard_account {
     bool damaged : 1;     /* ... or could not read what there is: money would not help */
     bool
         recalled : 1; /* another shard is short, and the queue was full when that was to be answered */
-    bool open_sent : 1; /* OPEN reached the queue */
+    bool open_sent : 1;       /* OPEN reached the queue */
+    uint8_t discount_percent; /* of its stake, off every price (discount.h) */
     uint64_t id;
     kmy_lease_t lease;
     int64_t free_nusd;      /* at the keeper, as last told */
@@ -282,6 +283,9 @@ typedef struct kmy_shard_account {
     int64_t looked_ns;   /* when the balance was last held against the rate between reports */
     int64_t leased_ns;   /* the same of the last lease; 0: none yet */
     int64_t idle_ns;     /* since when nobody uses it; 0: somebody does */
+    uint64_t stake;      /* whole tokens, as last told */
+    int64_t
+        stake_due_ns; /* when it is asked for again; INT64_MAX: it is being asked for, or never */
     uint32_t conns_head; /* sessions */
     uint32_t conns_count;
     uint32_t waiters_head; /* parked connections */
@@ -513,7 +517,8 @@ struct kmy_shard {
     int64_t accept_told_ns; /* when it was last logged that no descriptors are left; 0: never */
     uint8_t
         accepts_due; /* doors whose accept ended without one, by bit: armed again at the next housekeeping */
-    uint32_t scan_at; /* where the slice scan of connections stands */
+    uint32_t scan_at;     /* where the slice scan of connections stands */
+    uint32_t discount_at; /* the same of accounts whose stake is to be asked for again */
 
     unsigned roster_seen;
     uint32_t roster_waiters_count;

@@ -30,6 +30,7 @@ typedef enum {
     KMY_SLIP_TRANSFER, /* tx, network: a transfer the payer made alone; account: whose it must be; body: the shard's own, the token that was shown */
     KMY_SLIP_SIGNIN,   /* header is SIGN-IN-WITH-X: the answer is an account for a token */
     KMY_SLIP_STATE,    /* payment_id: how does it stand? */
+    KMY_SLIP_STAKE,    /* account: what has it staked?  Always DONE */
 } kmy_slip_kind_t;
 
 typedef enum {
@@ -80,6 +81,8 @@ typedef struct kmy_slip {
     int64_t balance_nusd;  /* of the account after it, holds of others not counted */
     int64_t
         charged_nusd; /* QUERY that is DONE: what is held for its answer.  ANSWER, the shard's word: what that costs, 1 to what is held.  RELEASE: as it was */
+    uint64_t stake;   /* STAKE: whole tokens that count now; 0 also while nobody knows */
+    int64_t again_ns; /* STAKE: monotonic: ask again then */
 
     char header[KMY_SLIP_HEADER_BYTES_MAX];
     char body[KMY_SLIP_BODY_BYTES_MAX]; /* ANSWER: the HTTP answer's body */

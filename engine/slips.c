@@ -2,6 +2,7 @@
 #include "engine/slips.h"
 
 #include "engine/conn.h"
+#include "engine/discount.h"
 #include "engine/stream_pay.h"
 
 #include <string.h>
@@ -112,6 +113,11 @@ static void came_back(kmy_shard_t *s, kmy_slip_t *slip)
     size_t idx = index_of(s, slip);
     KMY_ASSERT(has(s->slips_sent, idx));
     clear(s->slips_sent, idx);
+    if (slip->ask == KMY_SLIP_ASK_ACCOUNT) {
+        kmy_discount_told(s, slip);
+        give(s, slip);
+        return;
+    }
     kmy_conn_t *c = slip->conn < s->conns_high ? kmy_conn_at(s, slip->conn) : NULL;
     bool here = c && c->gen == slip->gen && c->state != KMY_CONN_FREE && c->state != KMY_CONN_DEAD;
     if (here && (slip->ask & KMY_SLIP_ASK_STREAM))

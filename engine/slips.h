@@ -25,6 +25,9 @@
 #define KMY_SLIP_ASK_REQUEST UINT32_C(0) /* a parked HTTP request waits */
 #define KMY_SLIP_ASK_STREAM                                                                        \
     UINT32_C(0x80000000) /* an open stream does: kmy_stream_paid; the other bits are its own */
+#define KMY_SLIP_ASK_ACCOUNT                                                                       \
+    UINT32_C(                                                                                      \
+        0x40000000) /* an account of the shard: kmy_discount_told; conn and gen are its slot's */
 
 void kmy_slips_init(kmy_shard_t *s);
 /* One of KMY_SLIPS, its members zero but header and body, whose bytes are those of an earlier use; NULL: none left.

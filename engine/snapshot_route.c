@@ -184,6 +184,7 @@ static bool give_lmdb(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     kmy_bearer_t p = kmy_bearer_secure(s, c, req, NULL, &demand, &acc, &claims);
     if (p != KMY_BEARER_OK)
         return p != KMY_BEARER_PARKED;
+    sel.price_nusd = kmy_account_price(acc, sel.price_nusd);
     kmy_account_charge(s, acc, sel.price_nusd);
     put_receipt(receipt, acc, &sel);
     kmy_body_reply(s, c, req, types[FORM_LMDB], receipt, kmy_blob_ref(blob));
@@ -250,6 +251,7 @@ static bool give(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, c
         return nothing(s, c, req, "no feed has a value yet; nothing was charged");
     if (o->form == FORM_LMDB) /* secured so that nobody has files made that he cannot pay */
         return begin_lmdb(s, c, req);
+    o->sel->price_nusd = kmy_account_price(acc, o->sel->price_nusd);
     if (o->form == FORM_FLAT)
         give_flat(s, c, req, acc, o->sel);
     else

@@ -2,6 +2,7 @@
 #include "engine/subs.h"
 
 #include "base/clock.h"
+#include "engine/account.h"
 #include "engine/catchup.h"
 #include "engine/compare_route.h"
 #include "engine/egress.h"
@@ -232,6 +233,11 @@ static uint8_t log_for(const kmy_conn_t *c, uint8_t encoding)
     return c->deflate ? KMY_ENC_JSON_Z : KMY_ENC_JSON;
 }
 
+static int64_t tick_price(const kmy_shard_t *s, const kmy_conn_t *c, uint32_t feed)
+{
+    return kmy_account_price(&s->accounts[c->account], s->catalog->feeds[feed].tick_nusd);
+}
+
 uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_sub_options_t *o,
                       const kmy_resume_t *resume)
 {
@@ -248,7 +254,7 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_su
     kmy_sub_t *sub = &s->subs[idx];
     kmy_shard_feed_t *f = &s->feeds[feed];
     *sub = (kmy_sub_t){
-        .price_nusd = o->pass ? 0 : s->catalog->feeds[feed].tick_nusd,
+        .price_nusd = o->pass ? 0 : tick_price(s, c, feed),
         .pass = o->pass,
         .conn = kmy_conn_idx(s, c),
         .feed = feed,

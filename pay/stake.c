@@ -2,6 +2,9 @@
 #include "pay/stake.h"
 
 #include "base/clock.h"
+#include "wire/base58.h"
+
+#include <string.h>
 
 enum { WHOLE = 100, RETRY_MS_MIN = 100 };
 
@@ -54,6 +57,15 @@ uint64_t kmy_stake_whole(uint64_t units, uint32_t decimals)
     for (uint32_t i = 0; i < decimals; i++)
         one *= 10;
     return units / one;
+}
+
+bool kmy_stake_owner(const char *account, uint8_t owner[KMY_SOLANA_KEY_BYTES])
+{
+    static const char solana[] = "solana:";
+    const char *key = strrchr(account, ':');
+    if (strncmp(account, solana, sizeof solana - 1) != 0 || key < account + sizeof solana)
+        return false;
+    return kmy_base58_decode(key + 1, strlen(key + 1), owner, KMY_SOLANA_KEY_BYTES);
 }
 
 static int64_t retry_ns(const kmy_stake_rule_t *rule)

@@ -7,6 +7,7 @@
 #define KMY_PAY_STAKE_H
 
 #include "base/err.h"
+#include "pay/solana_account.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,6 +39,10 @@ uint32_t kmy_tier_discount(const kmy_tiers_t *tiers, uint64_t stake);
 
 /* Whole tokens in so many base units: a part of one is none.  decimals <= KMY_STAKE_DECIMALS_MAX. */
 uint64_t kmy_stake_whole(uint64_t units, uint32_t decimals);
+
+/* Whose tokens count for an account: the key that a Solana account (CAIP-10) is named after, on whichever of its networks.  false: it is none, and has no
+   stake. */
+bool kmy_stake_owner(const char *account, uint8_t owner[KMY_SOLANA_KEY_BYTES]);
 
 /* The last reading.  Times in ns of one clock, which never runs backwards. */
 typedef struct kmy_stake {

@@ -20,7 +20,7 @@ static struct {
     kmy_topology_t t;
     kmy_metrics_t metrics;
     kmy_conn_t conn[CONNS];
-    uint32_t resumed, paid;
+    uint32_t resumed, paid, told;
     kmy_slip_t *seen;
     bool send_again;
 } x;
@@ -54,6 +54,13 @@ void kmy_stream_paid(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip)
     (void)c;
     x.paid++;
     x.seen = slip;
+}
+
+void kmy_discount_told(kmy_shard_t *s, const kmy_slip_t *slip)
+{
+    (void)s;
+    (void)slip;
+    x.told++;
 }
 
 /* --- the cashier --------------------------------------------------------------------------------------- */
@@ -148,6 +155,28 @@ static void a_slip_may_be_sent_again_by_the_request_that_got_it(void **state)
     all_are_free();
 }
 
+static void an_accounts_slip_comes_back_to_no_connection_of_its_number(void **state)
+{
+    (void)state;
+    kmy_slip_t *of_conn = ask(3);
+    kmy_slip_t *slip = kmy_slip_take(&x.s);
+    slip->ask = KMY_SLIP_ASK_ACCOUNT;
+    slip->conn = 3;
+    slip->gen = 7;
+    kmy_slip_send(&x.s, slip);
+    cashier_takes();
+    cashier_answers(slip);
+    kmy_slips_turn(&x.s, KMY_SLIPS);
+    assert_int_equal(x.told, 1);
+    assert_int_equal(x.resumed + x.paid, 0);
+    assert_true(x.conn[3].parked);
+    cashier_takes();
+    cashier_answers(of_conn);
+    kmy_slips_turn(&x.s, KMY_SLIPS);
+    assert_int_equal(x.resumed, 1);
+    all_are_free();
+}
+
 static void there_are_so_many_and_then_there_is_none(void **state)
 {
     (void)state;
@@ -230,6 +259,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(a_slip_may_be_sent_again_by_the_request_that_got_it, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(an_accounts_slip_comes_back_to_no_connection_of_its_number,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(there_are_so_many_and_then_there_is_none, begin, end),
         cmocka_unit_test_setup_teardown(a_slip_begins_with_nothing_of_its_earlier_use, begin, end),
         cmocka_unit_test_setup_teardown(who_is_gone_is_answered_no_more, begin, end),

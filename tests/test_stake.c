@@ -104,6 +104,35 @@ static void a_part_of_a_token_is_none(void **state)
         assert_int_equal(kmy_stake_whole(rows[i].units, rows[i].decimals), rows[i].whole);
 }
 
+static void only_a_solana_account_has_a_stake(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *account;
+        bool has;
+    } rows[] = {
+        { "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL",
+          true },
+        { "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1:8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL",
+          true }, /* the same key elsewhere */
+        { "solana:8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL", false }, /* of no network */
+        { "solana::8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL", false },
+        { "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:8RfmWU2npvZcFMhFcwuyM1amLmoN2ac", false },
+        { "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:", false },
+        { "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:0OIl", false },
+        { "eip155:8453:0x70997970C51812dc3A010C7d01b50e0d17dc79C8", false },
+        { "local:8RfmWU2npvZcFMhFcwuyM1amLmoN2acywiW6P9rayLhL", false },
+        { "", false },
+    };
+    uint8_t first[KMY_SOLANA_KEY_BYTES], owner[KMY_SOLANA_KEY_BYTES];
+    assert_true(kmy_stake_owner(rows[0].account, first));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(kmy_stake_owner(rows[i].account, owner), rows[i].has);
+        if (rows[i].has)
+            assert_memory_equal(owner, first, sizeof owner);
+    }
+}
+
 static void a_reading_is_good_for_five_minutes_and_counts_an_hour_longer(void **state)
 {
     (void)state;
@@ -155,6 +184,7 @@ int main(void)
         cmocka_unit_test(a_row_of_stake_0_is_no_tier),
         cmocka_unit_test(tiers_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_part_of_a_token_is_none),
+        cmocka_unit_test(only_a_solana_account_has_a_stake),
         cmocka_unit_test(a_reading_is_good_for_five_minutes_and_counts_an_hour_longer),
         cmocka_unit_test(a_node_that_fails_is_left_alone_for_a_tenth_of_refresh),
     };
