@@ -336,6 +336,37 @@ static void shards_that_serve_the_account_are_told_before_the_cashier(void **sta
     end(&w);
 }
 
+static void who_has_no_room_to_be_told_is_waited_for_before_the_cashier_is_answered(void **state)
+{
+    (void)state;
+    world_t w;
+    begin(&w);
+    reserve(&w, 0, pay_row(1, 1), KMY_OK);
+    settle(&w, 0, 1, 1, KMY_OK);
+    open_account(&w, 0, pay_payer(BASE, 1));
+    reserve(&w, 0, pay_row(2, 1), KMY_OK);
+    kmy_tell_t t = { 0 };
+    size_t full = kmy_queue_slots(w.t.keeper_shard[0]);
+    for (size_t i = 0; i < full; i++) /* by us, while the keeper has nothing to say */
+        assert_true(kmy_queue_push(w.t.keeper_shard[0], &t));
+    kmy_wake_t *wake = &w.t.shard_wake[0];
+    kmy_wake_arm(wake);
+    kmy_job_t *j = job(&w, 0, KMY_JOB_SETTLE);
+    pay_id(j->row.id, 2);
+    snprintf(j->row.tx, sizeof j->row.tx, "%s", pay_tx(2));
+    ask(&w, 0);
+    struct pollfd p = { wake->fd, POLLIN, 0 };
+    assert_int_equal(poll(&p, 1, PATIENCE_MS), 1); /* the shard is asked to make room */
+    kmy_wake_disarm(wake);
+    assert_int_equal(kmy_queue_count(w.t.keeper_cashier), 0);
+    for (size_t i = 0; i < full; i++)
+        assert_true(kmy_queue_pop(w.t.keeper_shard[0], &t));
+    kmy_wake_signal(&w.t.keeper_wake);
+    assert_int_equal(hear(&w, 0, KMY_TELL_CHANGED).free_nusd, 2 * USD);
+    assert_int_equal(answered(&w)->err, KMY_OK);
+    end(&w);
+}
+
 static void what_is_held_for_an_answer_is_nobodys_to_wait_for(void **state)
 {
     (void)state;
@@ -439,6 +470,7 @@ int main(void)
         cmocka_unit_test(a_transfer_a_nonce_and_a_payer_are_asked_for),
         cmocka_unit_test(the_next_life_finds_what_is_open_and_goes_on),
         cmocka_unit_test(shards_that_serve_the_account_are_told_before_the_cashier),
+        cmocka_unit_test(who_has_no_room_to_be_told_is_waited_for_before_the_cashier_is_answered),
         cmocka_unit_test(what_is_held_for_an_answer_is_nobodys_to_wait_for),
         cmocka_unit_test(as_many_as_there_are_go_in_one_breath_and_each_comes_back_once),
         cmocka_unit_test(a_disk_that_refuses_is_said_to_the_cashier_while_reports_wait),

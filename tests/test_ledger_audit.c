@@ -216,6 +216,19 @@ static void each_planted_damage_of_a_payment_is_found_and_named(void **state)
     }
 }
 
+/* Each row may be a credit's equal, and their sum is compared all the same. */
+static void money_that_is_on_one_side_only_is_missed_in_the_sum_as_well(void **state)
+{
+    (void)state;
+    static const damage_t claim = { "", "claims", CLAIM7, DROP, 0, NONE, "" };
+    rig_t r;
+    make_payments(&r);
+    plant(r.path, &claim);
+    kmy_ledger_audit_t audit = rig_audit(&r);
+    assert_int_equal(audit.faults_count, 2); /* a transfer too many, and its dollar */
+    rig_remove(&r);
+}
+
 static void an_honest_ledger_has_no_faults_and_its_sums_are_told(void **state)
 {
     rig_t r;
@@ -345,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_planted_damage_is_found_and_named),
         cmocka_unit_test(each_planted_damage_of_a_payment_is_found_and_named),
+        cmocka_unit_test(money_that_is_on_one_side_only_is_missed_in_the_sum_as_well),
         cmocka_unit_test(an_honest_ledger_has_no_faults_and_its_sums_are_told),
         cmocka_unit_test(what_does_not_add_up_is_not_opened_for_business),
         cmocka_unit_test(a_newer_format_is_left_alone),

@@ -39,6 +39,8 @@ static void a_typo_is_near_to_one_name_and_a_strange_name_to_none(void **state)
     assert_string_equal(kmy_pay_network_closest("Bsae"), "base");
     assert_string_equal(kmy_pay_network_closest("base_sepolia"), "base-sepolia");
     assert_string_equal(kmy_pay_network_closest("solana-devnt"), "solana-devnet");
+    assert_string_equal(kmy_pay_network_closest("xe-sepolia"),
+                        "base-sepolia"); /* and of two as near the first: sepolia is one too */
     assert_null(kmy_pay_network_closest("bitcoin"));
     assert_null(kmy_pay_network_closest(""));
 }
