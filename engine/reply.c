@@ -122,5 +122,6 @@ void kmy_reply_problem_with(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reques
 void kmy_reply_problem(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_err_t err,
                        const char *detail)
 {
-    kmy_reply_problem_with(s, c, req, err, detail, "", NULL);
+    kmy_reply_problem_with(s, c, req, err, detail,
+                           kmy_err_http(err) == 503 ? "Retry-After: 1\r\n" : "", NULL);
 }

@@ -25,7 +25,7 @@ void kmy_reply_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
 /* The head of a stream of server-sent events, whose body the caller goes on with and which ends the connection; after HEAD the connection
    goes on.  false: the connection was shut down. */
 bool kmy_reply_events(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req);
-/* application/problem+json with the error's own status and code. */
+/* application/problem+json with the error's own status and code; a 503 says to come again in a second. */
 void kmy_reply_problem(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_err_t err,
                        const char *detail);
 /* The beginning of such a document, up to its detail: the caller goes on with ,"name":value and ends it with a brace. */
