@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/money.h"
+#include "engine/grant.h"
 #include "engine/offers.h"
 #include "engine/reply.h"
 #include "pay/signin_nonce.h"
@@ -91,8 +92,8 @@ static void put_transfer(const kmy_shard_t *s, kmy_buf_t *b)
 }
 
 /* What goes between the head's fixed lines and the body's end: the offers of both generations, as many as there is room for. */
-static void put_offers(kmy_shard_t *s, const kmy_demand_t *d, const char *error, kmy_buf_t *body,
-                       kmy_buf_t *lines)
+static void put_offers(kmy_shard_t *s, const kmy_conn_t *c, const kmy_demand_t *d,
+                       const char *error, kmy_buf_t *body, kmy_buf_t *lines)
 {
     char url[KMY_RESOURCE_URL_BYTES_MAX];
     char nonce[KMY_SIGNIN_NONCE_DIGITS + 1];
@@ -112,8 +113,8 @@ static void put_offers(kmy_shard_t *s, const kmy_demand_t *d, const char *error,
                            .error = error,
                            .signin = signs ? &signin : NULL,
                            .identifier = !d->signin };
-    size_t used =
-        KMY_REPLY_HEAD_BYTES_MAX + strlen(s->limit_lines) + lines->len + body->len + strlen(",}");
+    size_t used = KMY_REPLY_HEAD_BYTES_MAX + strlen(s->limit_lines) + strlen(kmy_grant_receipt(c)) +
+                  lines->len + body->len + strlen(",}");
     KMY_ASSERT(used < ANSWER_BYTES_MAX);
     kmy_challenge_cut_t cut = kmy_challenge_fit(&ch, ANSWER_BYTES_MAX - 1 - used);
     if (cut.v2 == 0)
@@ -162,7 +163,7 @@ void kmy_demand_pay(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req
     if (s->o.offers->open) {
         put_deposit(s, &b);
         if (d->amounts_count > 0)
-            put_offers(s, d, reason && reason[0] ? reason : kmy_err_text(err), &b, &lines);
+            put_offers(s, c, d, reason && reason[0] ? reason : kmy_err_text(err), &b, &lines);
     } else {
         put_transfer(s, &b);
         if (d->signin)

@@ -3,12 +3,14 @@
 
 #include "engine/account.h"
 #include "engine/bearer.h"
+#include "engine/grant.h"
 #include "engine/named_feed.h"
 #include "engine/reply.h"
 #include "engine/shard.h"
 #include "engine/throttle.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* What is asked for. */
@@ -122,6 +124,13 @@ static void answer_sale(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     kmy_reply_json(s, c, req, &b);
 }
 
+/* Two requests may bring one payment at once, and each goes on: one order all the same. */
+static void name_after_payment(const kmy_conn_t *c, order_t *o)
+{
+    if (kmy_grant_on_account(c) && !o->ask.ref[0])
+        snprintf(o->ask.ref, sizeof o->ask.ref, "x402:%s", c->grant->payment_id);
+}
+
 /* Passes are paid out of the free balance: what this shard holds goes back as far as it is needed for that. */
 static bool order(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                   kmy_shard_account_t *acc, order_t *o)
@@ -129,6 +138,7 @@ static bool order(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
     int64_t short_nusd = o->need_nusd - acc->free_nusd;
     if (short_nusd > 0 && short_nusd <= acc->lease.left_nusd)
         kmy_account_give_back(s, acc, short_nusd);
+    name_after_payment(c, o);
     o->ask.kind = KMY_ASK_PASSES;
     o->ask.slot = kmy_conn_idx(s, c);
     o->ask.gen = c->gen;

@@ -188,6 +188,40 @@ def passes_are_bought_by_a_header_on_their_payers_account():
         _books(d, w, paid, paid)
 
 
+def one_payment_for_passes_sent_many_times_at_once_is_one_order():
+    d, f = _daemon()
+    w, order = Wallet("many passes"), {"feeds": ["SOL/USD"]}
+    assert d.ask("POST", "/v1/deposit", headers=_pay(d, "/v1/deposit", w, 1, "POST")[0]).status == 200, "so that there would be money for more"
+    pays, paid = _pay(d, "/v1/passes", w, 2, "POST", order)
+    f.mode = "hold"
+    f.settled.clear()
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(d.ask("POST", "/v1/passes", order, headers=pays))) for _ in range(8)]
+    for t in threads:
+        t.start()
+    until(lambda: f.settled)
+    f.go.set()
+    for t in threads:
+        t.join()
+    assert {a.status for a in answers} <= {200, 409} and len({a.body for a in answers if a.status == 200}) == 1, [(a.status, a.body) for a in answers]
+    _books(d, w, CENTS + paid, paid)
+
+
+def a_part_never_costs_more_than_the_whole_that_was_offered():
+    """All feeds have the discount of a batch, those that have a value do not."""
+    _, f = _daemon()
+    binance = {"url": _shared["sim"].at["binance"] + "/stream", "symbols": ["BTCUSDT", "SOLUSDT", "XRPUSDT"]}
+    with _sell("base", wait=False, sources__binance=binance, prices__batch_from=5, prices__batch_discount=50) as d:
+        until(lambda: [f["offset"] > 0 for f in d.feeds().values()].count(True) == 4)
+        for form in ("application/json", "application/vnd.kamiyo.flatbuffers", "application/vnd.lmdb"):
+            w, accept = Wallet("part " + form), {"Accept": form}
+            pays, paid = _pay(d, SNAPSHOT, w, headers=accept)
+            a = d.ask("GET", SNAPSHOT, headers={**pays, **accept})
+            charged = Decimal(a.headers.get("kamiyo-charged") or a.json["charged"])
+            assert a.status == 200 and paid == QUERY_USD * 5 / 2 == charged < QUERY_USD * 4, (form, paid, charged)
+            _books(d, w, paid, paid)
+
+
 def what_is_settled_late_is_pending_and_then_answered_to_the_same_header():
     d, f = _daemon()
     for path in (COMPARE, "/v1/history?feed=SOL/USD&limit=2"):
