@@ -263,8 +263,10 @@ static kmy_sold_t came_back(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reques
         return KMY_SOLD_PARKED;
     }
     bool enough = slip->charged_nusd >= demand->amounts_nusd[0];
-    if (slip->kind == KMY_SLIP_RELEASE && done && ware->else_account && enough)
+    if (slip->kind == KMY_SLIP_RELEASE && done && ware->else_account && enough) {
+        slip->charged_nusd = demand->amounts_nusd[0]; /* no more than was offered */
         return grant(s, c, req, slip, true) ? KMY_SOLD_ON_ACCOUNT : KMY_SOLD_ANSWERED;
+    }
     if (slip->kind == KMY_SLIP_RELEASE && done)
         released(s, c, req, slip);
     else if (done || slip->result == KMY_SLIP_AGAIN)

@@ -203,17 +203,17 @@ static bool begin_lmdb(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
 
 typedef struct order {
     form_t form;
-    selection_t *sel; /* what can be had now */
+    selection_t *sel;     /* what can be had now */
+    int64_t offered_nusd; /* for all feeds */
 } order_t;
 
 /* What is kept with a payment is JSON that is short enough; every other form is charged to the payer's account. */
 static bool compose(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t *b)
 {
     const order_t *o = arg;
+    /* Without the discount of a batch a part may cost more than the whole: no more than was offered. */
     int64_t price_nusd =
-        o->sel
-            ->price_nusd; /* without the discount of a batch a part may cost more than the whole: no more than was offered */
-    price_nusd = price_nusd < bill->held_nusd ? price_nusd : bill->held_nusd;
+        o->sel->price_nusd < o->offered_nusd ? o->sel->price_nusd : o->offered_nusd;
     if (o->form != FORM_JSON || price_nusd == 0 || !kmy_paid_charge(bill, price_nusd))
         return false;
     put_json(s, b, o->sel, bill->charged_nusd, bill->left_nusd);
@@ -273,7 +273,7 @@ bool kmy_snapshot_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     }
     choose(s, &sel, true);
     kmy_demand_t demand = demand_of(sel.price_nusd);
-    order_t o = { accepted(req), &sel };
+    order_t o = { accepted(req), &sel, sel.price_nusd };
     choose(s, &sel, false);
     if (kmy_paid_wanted(req) && demand.price_nusd > 0 && !kmy_grant_on_account(c) &&
         !pay(s, c, req, &demand, &o, &done))

@@ -16,7 +16,7 @@ from decimal import Decimal
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from e2e_sse import Refused, Sse  # noqa: E402
-from harness import Daemon, Sim, run, until  # noqa: E402
+from harness import Daemon, Sim, read_answer, run, until  # noqa: E402
 from x402_facilitator import Facilitator  # noqa: E402
 from x402_sign import Wallet, payment_v1, payment_v2  # noqa: E402
 
@@ -40,13 +40,19 @@ def _daemon():
     return _shared["daemon"], f
 
 
-def _sell(network, **more):
-    return Daemon(_shared["sim"], payments__facilitator=_shared["facilitator"].url, payments__timeout="2s",
+def _sell(network, timeout="2s", **more):
+    return Daemon(_shared["sim"], payments__facilitator=_shared["facilitator"].url, payments__timeout=timeout,
                   payments__networks=[{"name": network, "pay_to": PAY_TO}], **more)
 
 
 def _v2(answer):
     return json.loads(base64.b64decode(answer.headers["payment-required"]))
+
+
+def _send(sock, method, path, headers=None, body=None):
+    text = json.dumps(body) if body is not None else ""
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(text)}", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+    sock.sendall(("\r\n".join(lines) + "\r\n\r\n" + text).encode())
 
 
 def _receipt(headers, version):
@@ -195,15 +201,15 @@ def one_payment_for_passes_sent_many_times_at_once_is_one_order():
     pays, paid = _pay(d, "/v1/passes", w, 2, "POST", order)
     f.mode = "hold"
     f.settled.clear()
-    answers = []
-    threads = [threading.Thread(target=lambda: answers.append(d.ask("POST", "/v1/passes", order, headers=pays))) for _ in range(8)]
-    for t in threads:
-        t.start()
+    socks = [d.connect() for _ in range(8)]
+    for s in socks:  # all of them before it is submitted, or nearly
+        _send(s, "POST", "/v1/passes", pays, order)
     until(lambda: f.settled)
     f.go.set()
-    for t in threads:
-        t.join()
-    assert {a.status for a in answers} <= {200, 409} and len({a.body for a in answers if a.status == 200}) == 1, [(a.status, a.body) for a in answers]
+    answers = [read_answer(s)[0] for s in socks]
+    for s in socks:
+        s.close()
+    assert [a.status for a in answers].count(200) > 1 and {a.status for a in answers} <= {200, 409} and len({a.body for a in answers if a.status == 200}) == 1, [(a.status, a.body) for a in answers]
     _books(d, w, CENTS + paid, paid)
 
 
@@ -296,31 +302,43 @@ def the_balance_told_is_what_is_left_where_the_account_is_known_too():
 
 
 def what_was_paid_as_a_cheap_request_buys_no_dear_one():
-    """Where a network takes no less than a dollar, both cost the same to sign."""
+    """Where a network takes no less than a dollar, both cost the same to sign: who paid for one tick and comes for something else."""
     _, f = _daemon()
-    with _sell("ethereum") as d:
-        w = Wallet("cheap")
-        f.mode = "hold"
-        one, batch = "/v1/ingest-data?feed=SOL/USD", [{"feed_type": "SOL/USD"}] * 100
-        pays = payment_v2(w, _v2(d.ask("GET", one)), _v2(d.ask("GET", one))["accepts"][0])
-        sent = json.loads(base64.b64decode(pays["PAYMENT-SIGNATURE"]))
-        sent.pop("resource", None)
-        pays = {"PAYMENT-SIGNATURE": base64.b64encode(json.dumps(sent).encode()).decode()}
-        answers = {}
-        asks = {"one": ("GET", one, None), "batch": ("POST", "/v1/ingest-data/batch", batch), "history": ("GET", "/v1/history?feed=SOL/USD&limit=1000", None),
-                "snapshot": ("GET", SNAPSHOT, None)}
-        threads = []
-        for name, ask in asks.items():
-            threads.append(threading.Thread(target=lambda n=name, q=ask: answers.update({n: d.ask(*q, headers=pays)})))
-            threads[-1].start()
-            until(lambda: f.settled)
-        f.go.set()
-        for t in threads:
-            t.join()
-        a = d.account(f"eip155:1:{w.address}")
-        assert a["consumed"] <= QUERY_USD and a["credited"] == 1, a
-        for name, said in answers.items():
-            assert said.status in (202, 402, 409, 503) or "data" in said.json, (name, said.status, said.body[:200])
+    one, dollar = "/v1/ingest-data?feed=SOL/USD", Decimal(1)
+    dear = [("POST", "/v1/ingest-data/batch", [{"feed_type": "SOL/USD"}] * 100, {}), ("GET", "/v1/history?feed=BTC/USDT@binance&limit=1000", None, {}),
+            ("GET", SNAPSHOT, None, {}), ("GET", SNAPSHOT, None, {"Accept": "application/vnd.lmdb"})]
+    with _sell("ethereum", timeout="300ms") as d:
+        for n, (method, path, body, more) in enumerate(dear):
+            w = Wallet(f"cheap {n}")
+            f.mode = "hold"
+            f.settled.clear()
+            f.go.clear()
+            offer = _v2(d.ask("GET", one))
+            sent = json.loads(base64.b64decode(payment_v2(w, offer, offer["accepts"][0])["PAYMENT-SIGNATURE"]))
+            del sent["resource"]  # may be left out, and then names none
+            pays = {"PAYMENT-SIGNATURE": base64.b64encode(json.dumps(sent).encode()).decode()}
+            assert d.ask("GET", one, headers=pays).status == 202
+            f.go.set()
+            account = f"eip155:1:{w.address}"
+            until(lambda: d.operator("GET", "/v1/admin/accounts?account=" + account).status == 200)
+            a = d.ask(method, path, body, headers={**pays, **more})
+            assert a.status == 503 and "costs less" in a.json["detail"], (path, a.status, a.body[:300])
+            a = d.account(account)
+            assert (a["credited"], a["balance"], a["consumed"]) == (dollar, dollar, 0), a
+
+
+def what_a_payment_bought_ends_with_its_request():
+    d, f = _daemon()
+    for path, more, method, body in ((SNAPSHOT, {"Accept": "application/vnd.kamiyo.flatbuffers"}, "GET", None), ("/v1/passes", {}, "POST", {"feeds": ["SOL/USD"]})):
+        w = Wallet("keeps the connection" + path)
+        pays, _ = _pay(d, path, w, 2, method, body, more)
+        with d.connect() as s:
+            _send(s, method, path, {**pays, **more}, body)
+            a, rest = read_answer(s)
+            assert a.status == 200 and rest == b"", (a.status, a.body)
+            _send(s, "GET", COMPARE)
+            a, _ = read_answer(s)
+            assert a.status == 402 and "payment-response" not in a.headers, (a.status, a.headers)
 
 
 def without_money_or_sense_nothing_is_taken():
