@@ -174,8 +174,8 @@ def what_is_not_offered_is_told_in_the_log_and_no_deposit_asks_for_it():
     for settings, lines in (
             ({}, []),
             ({"payments__facilitator": NOBODY}, ["payments.networks is empty"]),
-            ({"payments__networks": [base]}, ["no payments.facilitator to settle them; nor are transfers credited"]),
-            ({"payments__networks": [{**base, **rpc}]}, ["no payments.facilitator to settle them; transfers count (POST /v1/x402/verify-payment)"]),
+            ({"payments__networks": [base]}, ["nor a payments.settler_key_file to do it ourselves; nor are transfers credited"]),
+            ({"payments__networks": [{**base, **rpc}]}, ["nor a payments.settler_key_file to do it ourselves; transfers count (POST /v1/x402/verify-payment)"]),
             ({"payments__facilitator": NOBODY, "payments__networks": [SOLANA]},
              ["payments.networks[0] (solana) is not offered: without fee_payer", "none of payments.networks can be"]),
             ({"payments__facilitator": NOBODY, "payments__networks": [base, SOLANA]},
