@@ -35,14 +35,14 @@ served_t *kmy_keeper_served(kmy_keeper_t *k, uint64_t id)
         k->by_id_cap = cap;
     }
     if (!k->by_id[id]) {
-        k->by_id[id] = calloc(1, sizeof(served_t));
+        k->by_id[id] = calloc(1, kmy_keeper_served_bytes(k->topology));
         KMY_ASSERT(k->by_id[id] != NULL);
         k->by_id[id]->id = id;
     }
     served_t *v = k->by_id[id];
     if (v->batch != k->batch) {
         v->batch = k->batch;
-        k->before[k->before_count++] = *v;
+        memcpy(kmy_keeper_before(k, k->before_count++), v, kmy_keeper_served_bytes(k->topology));
     }
     return v;
 }
@@ -75,9 +75,9 @@ kmy_tell_t *kmy_keeper_tell_shard(kmy_keeper_t *k, const served_t *v, uint32_t s
                                   const kmy_account_t *acc)
 {
     kmy_tell_t *t = tell(k, shard, kind);
-    t->slot = v->slot[shard];
-    t->gen = v->gen[shard];
-    t->mine_nusd = v->lease_nusd[shard];
+    t->slot = v->shard[shard].slot;
+    t->gen = v->shard[shard].gen;
+    t->mine_nusd = v->shard[shard].lease_nusd;
     put_figures(t, acc);
     t->leased_nusd -= acc->held_nusd; /* no shard will give that back: not worth waiting for */
     return t;
@@ -124,8 +124,8 @@ static void do_open(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     if (err == KMY_OK) {
         served_t *v = kmy_keeper_served(k, acc.id);
         v->open_mask |= UINT64_C(1) << shard;
-        v->slot[shard] = a->slot;
-        v->gen[shard] = a->gen;
+        v->shard[shard].slot = a->slot;
+        v->shard[shard].gen = a->gen;
         kmy_keeper_tell_passes(k, v, shard, &acc);
         tell_account(k, v, shard, KMY_TELL_OPENED, &acc, 0);
         return;
@@ -139,8 +139,8 @@ static void do_open(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
 static void forget_reported(served_t *v, uint32_t shard, const kmy_ask_t *a)
 {
     uint64_t bit = UINT64_C(1) << shard;
-    v->lease_nusd[shard] -= a->consumed_nusd + a->returned_nusd;
-    KMY_ASSERT(v->lease_nusd[shard] >= 0);
+    v->shard[shard].lease_nusd -= a->consumed_nusd + a->returned_nusd;
+    KMY_ASSERT(v->shard[shard].lease_nusd >= 0);
     if (a->closes) {
         v->open_mask &= ~bit;
         v->short_mask &= ~bit;
@@ -169,12 +169,12 @@ static void do_lease(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
         could_not(k, shard, a, err, &ctx);
         return;
     }
-    v->lease_nusd[shard] += granted;
+    v->shard[shard].lease_nusd += granted;
     if (granted == 0) {
         uint64_t others = v->open_mask & ~(UINT64_C(1) << shard);
         v->short_mask |= UINT64_C(1) << shard;
         for (uint32_t i = 0; i < k->topology->shards_count; i++) {
-            if ((others >> i & 1) && v->lease_nusd[i] > 0)
+            if ((others >> i & 1) && v->shard[i].lease_nusd > 0)
                 tell_account(k, v, i, KMY_TELL_RECALL, &acc, 0);
         }
     }
@@ -295,7 +295,7 @@ void kmy_keeper_tell_change(kmy_keeper_t *k, const kmy_account_t *acc)
     v->short_mask = 0;
     tell_shards(k, v, v->open_mask, KMY_TELL_CHANGED, acc);
     for (uint32_t i = 0; acc->debt_nusd > 0 && i < k->topology->shards_count; i++) {
-        if ((v->open_mask >> i & 1) && v->lease_nusd[i] > 0)
+        if ((v->open_mask >> i & 1) && v->shard[i].lease_nusd > 0)
             tell_account(k, v, i, KMY_TELL_RECALL, acc, 0);
     }
 }
@@ -388,7 +388,7 @@ void kmy_keeper_log_damage(kmy_keeper_t *k, uint64_t account_id, const char *wha
 static void fail_lease(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, kmy_err_t err)
 {
     const served_t *v = kmy_keeper_served(k, a->account_id);
-    kmy_account_t unknown = { .id = a->account_id, .leased_nusd = v->lease_nusd[shard] };
+    kmy_account_t unknown = { .id = a->account_id, .leased_nusd = v->shard[shard].lease_nusd };
     kmy_keeper_tell_shard(k, v, shard, KMY_TELL_LEASED, &unknown)->err = (int32_t)err;
 }
 
@@ -464,7 +464,8 @@ kmy_err_t kmy_keeper_start(kmy_keeper_t **out, kmy_ledger_t *ledger, kmy_topolog
     k->tells = calloc(tells_max(topology), sizeof *k->tells);
     k->asks = calloc(BATCH_MAX, sizeof *k->asks);
     k->ask_shard = calloc(BATCH_MAX, sizeof *k->ask_shard);
-    k->before = calloc(BATCH_MAX + KMY_JOBS, sizeof *k->before); /* each touches one account */
+    k->before = calloc(BATCH_MAX + KMY_JOBS, /* each touches one account */
+                       kmy_keeper_served_bytes(topology));
     atomic_init(&k->stop, false);
     kmy_ledger_totals_t totals;
     kmy_ledger_totals(ledger, &totals);

@@ -18,9 +18,10 @@
 static void end_batch(kmy_keeper_t *k, bool committed)
 {
     for (size_t i = 0; i < k->before_count; i++) {
-        served_t *v = k->by_id[k->before[i].id];
+        const served_t *before = kmy_keeper_before(k, i);
+        served_t *v = k->by_id[before->id];
         if (!committed)
-            *v = k->before[i];
+            memcpy(v, before, kmy_keeper_served_bytes(k->topology));
         if (v->open_mask == 0) {
             k->by_id[v->id] = NULL;
             free(v);

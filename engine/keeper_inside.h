@@ -12,16 +12,21 @@ enum {
     IDLE_MS = 1000,
 };
 
-/* Who serves an account now, and what the keeper has leased to each. */
+/* One shard's part in an account that is served. */
+typedef struct served_by {
+    uint32_t slot; /* there */
+    uint32_t gen;
+    int64_t lease_nusd; /* what the keeper has leased to it */
+} served_by_t;
+
+/* Who serves an account now.  As long as there are shards (served_bytes): for 64 of them it would be 1 KiB, and there is one for each account in use. */
 typedef struct served {
     uint64_t id;
     uint64_t
         batch; /* in which it was last looked at: its state before that batch is kept until the commit */
     uint64_t open_mask;  /* shards that opened it */
     uint64_t short_mask; /* shards that were refused a lease and wait for a change */
-    uint32_t slot[KMY_SHARDS_MAX];
-    uint32_t gen[KMY_SHARDS_MAX];
-    int64_t lease_nusd[KMY_SHARDS_MAX];
+    served_by_t shard[];
 } served_t;
 
 typedef struct addressed {
@@ -45,7 +50,8 @@ struct kmy_keeper {
     size_t jobs_count;
     uint64_t credited_nusd; /* by this batch: counted once it is on disk */
     uint64_t batch;
-    served_t *before; /* copies of what this batch touched, to go back to if the disk refuses it */
+    uint8_t *
+        before; /* copies of what this batch touched (kmy_keeper_before), to go back to if the disk refuses it */
     size_t before_count;
     kmy_keeper_rotate_t *rotate; /* NULL: keys are not rotated here */
     void *rotate_arg;
@@ -76,6 +82,16 @@ kmy_tell_t *kmy_keeper_tell_shard(kmy_keeper_t *k, const served_t *v, uint32_t s
                                   const kmy_account_t *acc);
 /* Who serves it; made if need be, and kept as it was until the commit. */
 served_t *kmy_keeper_served(kmy_keeper_t *k, uint64_t id);
+
+static inline size_t kmy_keeper_served_bytes(const kmy_topology_t *t)
+{
+    return sizeof(served_t) + t->shards_count * sizeof(served_by_t);
+}
+/* The i-th copy. */
+static inline served_t *kmy_keeper_before(const kmy_keeper_t *k, size_t i)
+{
+    return (served_t *)(k->before + i * kmy_keeper_served_bytes(k->topology));
+}
 
 /* keeper_pass.c: the account's passes, to the shard that opens it; and a purchase. */
 void kmy_keeper_tell_passes(kmy_keeper_t *k, const served_t *v, uint32_t shard,
