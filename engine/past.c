@@ -132,12 +132,12 @@ void kmy_past_begin(kmy_shard_t *s, kmy_conn_t *c, uint64_t seq)
 /* The next ticks of one feed in one piece, encoded.  false: no memory; they are left out, and told as a gap. */
 static bool encode_run(kmy_shard_t *s, kmy_past_t *p, kmy_sub_t *sub, uint32_t n)
 {
-    static _Thread_local uint8_t frames[KMY_CATCHUP_BYTES_MAX];
+    uint8_t *frames = (uint8_t *)s->scratch; /* kmy_catchup does the same */
     const kmy_tick_t *ticks = &p->ticks[p->at];
     kmy_feedlog_mark_t marks[KMY_HISTORY_TICKS_MAX];
     size_t len = 0;
     uint32_t k = 0;
-    for (; k < n && len + KMY_TICK_FRAME_BYTES_MAX <= sizeof frames; k++) {
+    for (; k < n && len + KMY_TICK_FRAME_BYTES_MAX <= KMY_CATCHUP_BYTES_MAX; k++) {
         marks[(ticks[0].offset + k) & (KMY_HISTORY_TICKS_MAX - 1)] =
             (kmy_feedlog_mark_t){ len, s->now_ns, ticks[k].seq };
         len += kmy_subs_encode(s, &s->feeds[sub->feed], sub->encoding, &ticks[k], frames + len);

@@ -234,7 +234,8 @@ static bool all_allowed(const batch_t *t, const char *scope)
 
 bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
-    static _Thread_local kmy_query_ask_t asks[BATCH_MAX];
+    kmy_query_ask_t *asks = kmy_shard_room(s, KMY_ROOM_ASKS);
+    _Static_assert(BATCH_MAX * sizeof *asks <= KMY_ROOM_BYTES, "a batch fits");
     kmy_errctx_t ctx = { 0 };
     batch_t t = { .asks = asks };
     if (!kmy_query_ask_batch(s, body, asks, BATCH_MAX, &t.count, &ctx))

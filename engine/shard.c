@@ -116,6 +116,7 @@ static bool take_memory(kmy_shard_t *s)
     s->stage = reserve(KMY_STAGE_BYTES);
     s->sends = reserve(KMY_SENDS_MAX * sizeof *s->sends);
     s->segments = reserve(KMY_SEGMENTS_MAX * sizeof *s->segments);
+    s->rooms = reserve((size_t)KMY_ROOMS * KMY_ROOM_BYTES);
     s->scratch = reserve(KMY_SCRATCH_BYTES);
     s->inflated = reserve(KMY_ECHO_BYTES_MAX);
     s->deflate = cfg->public_door.deflate ? kmy_ws_deflate_new() : NULL;
@@ -131,8 +132,8 @@ static bool take_memory(kmy_shard_t *s)
         return false;
     return s->inflated && s->conns && s->dying && s->dirty && s->dirty_next && s->starving &&
            s->subs && s->accounts && s->touched && s->stage && s->sends && s->segments &&
-           s->tls_plain && s->tls_out && s->scratch && s->deferred && s->recv_mem && s->feeds &&
-           s->touched_feeds;
+           s->tls_plain && s->tls_out && s->rooms && s->scratch && s->deferred && s->recv_mem &&
+           s->feeds && s->touched_feeds;
 }
 
 static void unmap(void *p, size_t bytes)
@@ -156,6 +157,7 @@ static void free_memory(kmy_shard_t *s)
     unmap(s->stage, KMY_STAGE_BYTES);
     unmap(s->sends, KMY_SENDS_MAX * sizeof *s->sends);
     unmap(s->segments, KMY_SEGMENTS_MAX * sizeof *s->segments);
+    unmap(s->rooms, (size_t)KMY_ROOMS * KMY_ROOM_BYTES);
     unmap(s->scratch, KMY_SCRATCH_BYTES);
     unmap(s->inflated, KMY_ECHO_BYTES_MAX);
     kmy_ws_deflate_free(s->deflate);
@@ -374,7 +376,8 @@ static uint32_t handle_completions(kmy_shard_t *s)
 
 static size_t drain_ring(kmy_shard_t *s)
 {
-    static _Thread_local kmy_tick_t ticks[KMY_TICKS_PER_TURN];
+    kmy_tick_t *ticks = kmy_shard_room(s, KMY_ROOM_TICKS);
+    _Static_assert(KMY_TICKS_PER_TURN * sizeof *ticks <= KMY_ROOM_BYTES, "a turn's ticks fit");
     uint64_t lost = s->ring_lost;
     size_t n = kmy_ring_read(s->ring, &s->ring_cursor, ticks, KMY_TICKS_PER_TURN, &s->ring_lost);
     for (size_t i = 0; i < n; i++)

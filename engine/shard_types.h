@@ -74,6 +74,19 @@ enum {
     KMY_ID_BYTES_MAX = 64, /* a client's request id, echoed as sent */
 };
 
+/* Working memory of a shard's thread for what is too large for its stack: one holder at a time each.  No thread-local variables: the C library clears those in
+   every thread of the process, used or not. */
+typedef enum {
+    KMY_ROOM_TICKS,     /* shard.c: out of the ring */
+    KMY_ROOM_HEADS,     /* egress_gather.c: next ticks by age */
+    KMY_ROOM_SUBSCRIBE, /* stream.c: a subscription from its check until it is done */
+    KMY_ROOM_SELECTION, /* stream.c: feeds to be unsubscribed */
+    KMY_ROOM_MESSAGE,   /* sse.c: the subscribe message a query string stands for */
+    KMY_ROOM_ASKS,      /* query.c: the asks of a batch */
+    KMY_ROOMS
+} kmy_room_t;
+enum { KMY_ROOM_BYTES = 128 << 10 };
+
 /* The life of a connection.  conn.c has the table of who may follow whom. */
 typedef enum {
     KMY_CONN_FREE,
@@ -125,6 +138,7 @@ typedef struct kmy_page kmy_page_t;             /* page.h */
 typedef struct kmy_body kmy_body_t;             /* body.h */
 typedef struct kmy_stream_pay kmy_stream_pay_t; /* stream_pay.c */
 typedef struct kmy_grant kmy_grant_t;           /* grant.h */
+typedef struct kmy_shard_account kmy_shard_account_t;
 
 typedef struct kmy_conn {
     int fd;
@@ -183,18 +197,19 @@ typedef struct kmy_conn {
     kmy_in_t *in;
     kmy_out_t *out;
     kmy_ws_in_t *ws;
-    kmy_tls_session_t *tls;   /* NULL: plain; owned */
-    kmy_out_t *sealed;        /* ciphertext that waits to go out, ahead of everything; owned */
-    int64_t deadline_ns;      /* monotonic; what it means depends on the state; 0: none */
-    int64_t blocked_ns;       /* since when the socket takes nothing; 0: it does */
-    int64_t sent_ns;          /* last time the socket took bytes */
-    int64_t recv_ns;          /* last time bytes came */
-    int64_t messages_full_ns; /* bucket of its messages (limiter.h) */
-    int64_t unpaid_ns;        /* since when it is paused */
-    int64_t receipt_ns;       /* when its receipts were last made */
-    int64_t receipt_asked_ns; /* and when it asked for them itself */
-    uint64_t charged_ticks;   /* of this connection */
-    uint64_t after_seq;       /* server-sent events: up to here the client has everything */
+    kmy_tls_session_t *tls;     /* NULL: plain; owned */
+    kmy_out_t *sealed;          /* ciphertext that waits to go out, ahead of everything; owned */
+    kmy_shard_account_t *payer; /* the slot `account`: slots never move; NULL: none */
+    int64_t deadline_ns;        /* monotonic; what it means depends on the state; 0: none */
+    int64_t blocked_ns;         /* since when the socket takes nothing; 0: it does */
+    int64_t sent_ns;            /* last time the socket took bytes */
+    int64_t recv_ns;            /* last time bytes came */
+    int64_t messages_full_ns;   /* bucket of its messages (limiter.h) */
+    int64_t unpaid_ns;          /* since when it is paused */
+    int64_t receipt_ns;         /* when its receipts were last made */
+    int64_t receipt_asked_ns;   /* and when it asked for them itself */
+    uint64_t charged_ticks;     /* of this connection */
+    uint64_t after_seq;         /* server-sent events: up to here the client has everything */
     uint64_t jti_hash;
     int64_t token_expires_s;
     struct in6_addr peer;
@@ -258,7 +273,7 @@ typedef struct kmy_pass {
     uint32_t feed;      /* idx in the catalog */
 } kmy_pass_t;
 
-typedef struct kmy_shard_account {
+struct kmy_shard_account {
     char name[KMY_ACCOUNT_BYTES_MAX];
     uint32_t gen;
     uint8_t state;        /* kmy_account_state_t */
@@ -294,7 +309,7 @@ typedef struct kmy_shard_account {
     kmy_pass_t *passes; /* owned */
     uint32_t passes_count;
     uint32_t passes_cap;
-} kmy_shard_account_t;
+};
 
 /* The newest of one source. */
 typedef struct kmy_source_last {
@@ -498,7 +513,12 @@ struct kmy_shard {
     uint32_t sends_count;
     kmy_segment_t *segments;
     uint32_t segments_count;
+    int64_t
+        consumed_nusd; /* of the present submission, as are the next two: counted when it is over */
+    uint64_t delivered_ticks;
+    uint64_t delivered_bytes;
 
+    uint8_t *rooms; /* KMY_ROOMS of KMY_ROOM_BYTES; touched pages only */
     char *scratch;
     kmy_ws_deflate_t *deflate; /* NULL: not offered to anybody */
     uint8_t *inflated;         /* KMY_ECHO_BYTES_MAX: the message being read; touched pages only */
@@ -573,6 +593,11 @@ static inline uint32_t kmy_op_idx(uint64_t data)
 static inline bool kmy_conn_streams(const kmy_conn_t *c)
 {
     return c->state == KMY_CONN_SSE || (c->state == KMY_CONN_WS && !c->echo);
+}
+
+static inline void *kmy_shard_room(const kmy_shard_t *s, kmy_room_t room)
+{
+    return s->rooms + (size_t)room * KMY_ROOM_BYTES;
 }
 
 static inline kmy_conn_t *kmy_conn_at(kmy_shard_t *s, uint32_t idx)

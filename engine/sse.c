@@ -149,8 +149,8 @@ static kmy_err_t read_held(const kmy_shard_t *s, const kmy_http_request_t *req,
 /* Everything that can be refused is refused before the first byte of the stream, by an ordinary answer. */
 bool kmy_sse_get(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req)
 {
-    static _Thread_local char message[MESSAGE_BYTES_MAX];
-    kmy_buf_t b = kmy_buf(message, sizeof message);
+    _Static_assert((int)MESSAGE_BYTES_MAX <= (int)KMY_ROOM_BYTES, "the message fits");
+    kmy_buf_t b = kmy_buf(kmy_shard_room(s, KMY_ROOM_MESSAGE), MESSAGE_BYTES_MAX);
     kmy_errctx_t ctx = { 0 };
     kmy_stream_held_t held;
     int64_t cheapest_nusd = 0;

@@ -534,25 +534,30 @@ static void do_subscribe(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *
     c->answering = false;
 }
 
-static _Thread_local subscribe_t planned; /* from its check until it is done, in one call of ours */
+/* From its check until it is done, in one call of ours. */
+static subscribe_t *planned(const kmy_shard_t *s)
+{
+    _Static_assert(sizeof(subscribe_t) <= KMY_ROOM_BYTES, "it fits");
+    return kmy_shard_room(s, KMY_ROOM_SUBSCRIBE);
+}
 
 static void op_subscribe(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id,
                          kmy_json_token_t feeds, kmy_json_field_t *options)
 {
     kmy_errctx_t ctx = { 0 };
-    kmy_err_t err = check_subscribe(s, c, feeds, options, &planned, &ctx);
+    kmy_err_t err = check_subscribe(s, c, feeds, options, planned(s), &ctx);
     if (err != KMY_OK) /* all or nothing */
         kmy_frame_error(s, c, id, err, ctx.detail);
     else
-        do_subscribe(s, c, id, &planned);
+        do_subscribe(s, c, id, planned(s));
 }
 
 static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t *id,
                            kmy_json_token_t feeds)
 {
-    static _Thread_local kmy_selection_t sel;
+    kmy_selection_t *sel = kmy_shard_room(s, KMY_ROOM_SELECTION);
     kmy_errctx_t ctx = { 0 };
-    kmy_err_t err = read_feeds(s, feeds, KMY_FEEDS_MAX, &sel, &ctx);
+    kmy_err_t err = read_feeds(s, feeds, KMY_FEEDS_MAX, sel, &ctx);
     if (err != KMY_OK) {
         kmy_frame_error(s, c, id, err, ctx.detail);
         return;
@@ -560,11 +565,11 @@ static void op_unsubscribe(kmy_shard_t *s, kmy_conn_t *c, const kmy_request_id_t
     bool first = true;
     kmy_buf_t b = kmy_frame_begin(s, "unsubscribed", id);
     kmy_buf_str(&b, ",\"feeds\":[");
-    for (uint32_t i = 0; i < sel.count; i++) {
-        if (sel.by_pattern[i] && kmy_subs_find(s, c, sel.feed[i]) == KMY_NONE)
+    for (uint32_t i = 0; i < sel->count; i++) {
+        if (sel->by_pattern[i] && kmy_subs_find(s, c, sel->feed[i]) == KMY_NONE)
             continue; /* a pattern means those of its feeds that are there */
-        const kmy_feed_t *feed = &s->catalog->feeds[sel.feed[i]];
-        kmy_subs_remove(s, c, sel.feed[i]);
+        const kmy_feed_t *feed = &s->catalog->feeds[sel->feed[i]];
+        kmy_subs_remove(s, c, sel->feed[i]);
         kmy_buf_str(&b, first ? "" : ",");
         kmy_buf_json_str(&b, feed->name, strlen(feed->name));
         first = false;
@@ -717,22 +722,23 @@ kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text,
                           const kmy_stream_held_t *held, int64_t *cheapest_nusd, kmy_errctx_t *ctx)
 {
     kmy_json_field_t f[MEMBERS_COUNT];
+    subscribe_t *want = planned(s);
     kmy_err_t err = read_members(text, len, f, ctx);
     if (err == KMY_OK)
-        err = check_subscribe(s, c, f[FEEDS].token, &f[OPTIONS], &planned, ctx);
-    if (err == KMY_OK && planned.o.sub.encoding != KMY_ENC_JSON)
+        err = check_subscribe(s, c, f[FEEDS].token, &f[OPTIONS], want, ctx);
+    if (err == KMY_OK && want->o.sub.encoding != KMY_ENC_JSON)
         err = KMY_FAIL(ctx, KMY_BAD_INPUT, "events are JSON; other encodings need a WebSocket");
     if (err != KMY_OK)
         return err;
-    planned.o.sub.encoding = KMY_ENC_SSE;
+    want->o.sub.encoding = KMY_ENC_SSE;
     *cheapest_nusd = INT64_MAX;
-    for (uint32_t i = 0; i < planned.sel.count; i++) {
-        uint32_t feed = planned.sel.feed[i];
-        int64_t price = planned.o.sub.pass ? 0 : s->catalog->feeds[feed].tick_nusd;
+    for (uint32_t i = 0; i < want->sel.count; i++) {
+        uint32_t feed = want->sel.feed[i];
+        int64_t price = want->o.sub.pass ? 0 : s->catalog->feeds[feed].tick_nusd;
         *cheapest_nusd = price < *cheapest_nusd ? price : *cheapest_nusd;
         if (held->given)
-            planned.resume[feed] = held->same_epoch ? kmy_subs_resume(s, feed, held->seq)
-                                                    : (kmy_resume_t){ .given = true };
+            want->resume[feed] = held->same_epoch ? kmy_subs_resume(s, feed, held->seq)
+                                                  : (kmy_resume_t){ .given = true };
     }
     return KMY_OK;
 }
@@ -740,8 +746,9 @@ kmy_err_t kmy_stream_plan(kmy_shard_t *s, const kmy_conn_t *c, const char *text,
 kmy_err_t kmy_stream_plan_allowed(const kmy_shard_t *s, const kmy_shard_account_t *acc,
                                   const kmy_token_claims_t *claims, kmy_errctx_t *ctx)
 {
-    kmy_err_t err = kmy_scope_check(s, claims->scope, &planned.sel, ctx);
-    return err == KMY_OK && planned.o.sub.pass ? kmy_passes_check(s, acc, &planned.sel, ctx) : err;
+    const subscribe_t *want = planned(s);
+    kmy_err_t err = kmy_scope_check(s, claims->scope, &want->sel, ctx);
+    return err == KMY_OK && want->o.sub.pass ? kmy_passes_check(s, acc, &want->sel, ctx) : err;
 }
 
 void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
@@ -754,5 +761,5 @@ void kmy_stream_begin(kmy_shard_t *s, kmy_conn_t *c, kmy_shard_account_t *acc,
     }
     c->authenticated = true;
     kmy_account_refill(s, acc);
-    do_subscribe(s, c, NULL, &planned);
+    do_subscribe(s, c, NULL, planned(s));
 }

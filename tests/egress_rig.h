@@ -227,6 +227,7 @@ static inline void begin(int64_t lease_nusd)
     s->accounts = zeroes(1, sizeof *s->accounts);
     s->accounts[0].lease = (kmy_lease_t){ .granted_nusd = lease_nusd, .left_nusd = lease_nusd };
     s->stage = zeroes(1, KMY_STAGE_BYTES);
+    s->rooms = zeroes(KMY_ROOMS, KMY_ROOM_BYTES);
     s->sends = zeroes(KMY_SENDS_MAX, sizeof *s->sends);
     s->segments = zeroes(KMY_SEGMENTS_MAX, sizeof *s->segments);
     s->feeds = zeroes(FEEDS, sizeof *s->feeds);
@@ -241,6 +242,7 @@ static inline void begin(int64_t lease_nusd)
         s->conns[i] = (kmy_conn_t){ .fd = (int)i,
                                     .state = KMY_CONN_WS,
                                     .authenticated = true,
+                                    .payer = &s->accounts[0],
                                     .slow_policy = KMY_SLOW_DROP,
                                     .subs_head = KMY_NONE,
                                     .pending_head = KMY_NONE,
@@ -262,8 +264,8 @@ static inline void end(void)
         for (int e = 0; e < KMY_ENCODINGS; e++)
             kmy_feedlog_close(&s->feeds[i].log[e]);
     }
-    void *all[] = { s->conns, s->dirty, s->dirty_next, s->starving, s->subs,         s->accounts,
-                    s->stage, s->sends, s->segments,   s->feeds,    s->touched_feeds };
+    void *all[] = { s->conns, s->dirty, s->dirty_next, s->starving, s->subs,          s->accounts,
+                    s->stage, s->sends, s->segments,   s->feeds,    s->touched_feeds, s->rooms };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
     kmy_catalog_free(&x.catalog);
