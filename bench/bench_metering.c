@@ -138,6 +138,7 @@ static void open_conns(kmy_shard_t *s, uint32_t count)
         s->conns[i] = (kmy_conn_t){ .fd = fd[0],
                                     .state = KMY_CONN_WS,
                                     .authenticated = true,
+                                    .payer = &s->accounts[0],
                                     .subs_head = KMY_NONE,
                                     .pending_head = KMY_NONE,
                                     .pending_tail = KMY_NONE };

@@ -180,6 +180,7 @@ void kmy_account_join(kmy_shard_t *s, kmy_shard_account_t *acc, kmy_conn_t *c)
     KMY_ASSERT(c->account == KMY_NONE);
     kmy_conn_prove(s, c); /* leaves the list of strangers, whose links it shares */
     c->account = slot_of(s, acc);
+    c->payer = acc;
     c->conns_prev = KMY_NONE;
     c->conns_next = acc->conns_head;
     if (acc->conns_head != KMY_NONE)
@@ -202,6 +203,7 @@ void kmy_account_leave(kmy_shard_t *s, kmy_conn_t *c)
         s->conns[c->conns_next].conns_prev = c->conns_prev;
     acc->conns_count--;
     c->account = KMY_NONE;
+    c->payer = NULL;
     kmy_account_touch(s, acc);
 }
 

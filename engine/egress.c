@@ -4,25 +4,41 @@
 #include "engine/account.h"
 #include "engine/shard.h"
 
-void kmy_egress_mark(kmy_shard_t *s, kmy_conn_t *c)
+static inline void mark(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
 {
     if (c->dirty || c->blocked_ns)
         return;
     c->dirty = true;
-    s->dirty[s->dirty_count++] = kmy_conn_idx(s, c);
+    s->dirty[s->dirty_count++] = idx;
+}
+
+void kmy_egress_mark(kmy_shard_t *s, kmy_conn_t *c)
+{
+    mark(s, c, kmy_conn_idx(s, c));
+}
+
+static inline void pend(kmy_shard_t *s, kmy_sub_t *sub, uint32_t idx)
+{
+    kmy_conn_t *c = kmy_conn_at(s, sub->conn);
+    if (!sub->pending)
+        kmy_egress_push_pending(s, c, idx);
+    if ((!c->paused && !c->starved) || sub->pass)
+        mark(s, c, sub->conn);
+}
+
+static KMY_APART void pend_paced(kmy_shard_t *s, kmy_sub_t *sub, uint32_t idx)
+{
+    if (sub->pending || !kmy_pace_holds(s, idx))
+        pend(s, sub, idx);
 }
 
 void kmy_egress_pend(kmy_shard_t *s, uint32_t idx)
 {
     kmy_sub_t *sub = &s->subs[idx];
-    kmy_conn_t *c = kmy_conn_at(s, sub->conn);
-    if (!sub->pending) {
-        if (KMY_RARELY(sub->pace_slots > 0) && kmy_pace_holds(s, idx))
-            return;
-        kmy_egress_push_pending(s, c, idx);
-    }
-    if ((!c->paused && !c->starved) || sub->pass)
-        kmy_egress_mark(s, c);
+    if (KMY_RARELY(sub->pace_slots > 0))
+        pend_paced(s, sub, idx);
+    else
+        pend(s, sub, idx);
 }
 
 void kmy_egress_pend_all(kmy_shard_t *s, kmy_conn_t *c)
@@ -72,13 +88,24 @@ static void reap(kmy_shard_t *s)
     }
 }
 
-static void submit(kmy_shard_t *s)
+/* What its sends added up, for the operator's page. */
+static void count(kmy_shard_t *s)
 {
     KMY_COUNT(s->metrics, send_total, s->sends_count);
+    KMY_COUNT(s->metrics, delivered_byte_total, s->delivered_bytes);
+    KMY_COUNT(s->metrics, delivered_tick_total, s->delivered_ticks);
+    KMY_COUNT(s->metrics, consumed_nusd_total, s->consumed_nusd);
+    s->delivered_bytes = s->delivered_ticks = 0;
+    s->consumed_nusd = 0;
+}
+
+static void submit(kmy_shard_t *s)
+{
     if (s->sends_count > 0) {
         io_uring_submit(&s->uring);
         reap(s);
     }
+    count(s);
     s->sends_count = 0;
     s->segments_count = 0;
     s->stage_used = 0;

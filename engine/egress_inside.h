@@ -6,6 +6,8 @@
 
 /* For a branch on the way of every tick that is seldom taken. */
 #define KMY_RARELY(cond) __builtin_expect(!!(cond), 0)
+/* For what such a branch does: inlined, it would cost the usual way registers, and a stack guard for each buffer of its own. */
+#define KMY_APART        __attribute__((noinline))
 
 enum {
     KMY_CONN_SEGMENTS_MAX = 1024, /* pieces in one send of one connection */
@@ -24,6 +26,12 @@ static inline void kmy_egress_push_pending(kmy_shard_t *s, kmy_conn_t *c, uint32
     else
         s->subs[c->pending_tail].pending_next = idx;
     c->pending_tail = idx;
+}
+
+/* Ticks were delivered, at so much: counted for the operator's page when the submission is over. */
+static inline void kmy_egress_consumed(kmy_shard_t *s, int64_t nusd)
+{
+    s->consumed_nusd += nusd;
 }
 
 /* The socket took `sent` bytes of a queue: an empty one is freed. */

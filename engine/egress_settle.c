@@ -7,49 +7,70 @@
 
 #include <errno.h>
 
+/* The first `delivered` ticks of a run are the client's. */
+static inline void delivered(kmy_shard_t *s, kmy_conn_t *c, kmy_sub_t *sub,
+                             const kmy_segment_t *seg, uint32_t ticks)
+{
+    s->delivered_ticks += ticks;
+    if (KMY_RARELY(seg->free_of_charge)) {
+        KMY_COUNT(s->metrics, repeated_tick_total, ticks);
+        return;
+    }
+    if (KMY_RARELY(ticks == 0))
+        return;
+    int64_t nusd = seg->price_nusd * ticks;
+    kmy_receipts_note(sub, seg->from, ticks, nusd);
+    if (KMY_RARELY(seg->pass))
+        return; /* not charged, and no sign of money */
+    c->charged_ticks += ticks;
+    c->unpaid_told = false;
+    kmy_egress_consumed(s, nusd);
+}
+
+/* Where the run lies: the history of its connection, or the live log. */
+static const kmy_feedlog_t *log_of(const kmy_shard_t *s, const kmy_conn_t *c, const kmy_sub_t *sub,
+                                   const kmy_segment_t *seg)
+{
+    if (!seg->past)
+        return &s->feeds[sub->feed].log[sub->encoding];
+    return c->past ? kmy_past_run(c) : kmy_catchup_chunk(c);
+}
+
+/* The socket took less than all of it. */
+static KMY_APART bool settle_cut(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *seg,
+                                 uint32_t sent)
+{
+    kmy_sub_t *sub = &s->subs[seg->sub];
+    const kmy_feedlog_t *log = log_of(s, c, sub, seg);
+    uint32_t ticks = (uint32_t)kmy_feedlog_fit(log, seg->from, seg->ticks, sent);
+    bool alive = true;
+    size_t whole;
+    size_t frame;
+    kmy_feedlog_run(log, seg->from, ticks, &whole);
+    if (sent > whole) {
+        const uint8_t *cut = kmy_feedlog_run(log, seg->from + ticks, 1, &frame);
+        alive = kmy_egress_bytes(s, c, cut + (sent - whole), frame - (sent - whole));
+        ticks++;
+    }
+    if (seg->free_of_charge)
+        sub->repeats = true; /* those that come back are free again */
+    else
+        kmy_meter_untake_ticks(&c->payer->lease, seg->price_nusd, seg->ticks - ticks);
+    if (seg->from + ticks < sub->cursor) /* of several runs the first that was cut counts */
+        sub->cursor = seg->from + ticks;
+    if (!sub->pending)
+        kmy_egress_push_pending(s, c, seg->sub);
+    delivered(s, c, sub, seg, ticks);
+    return alive;
+}
+
 /* A run of which `sent` bytes were taken: whole frames are delivered, a cut one too (its rest goes first next time), the others come back. */
 bool kmy_egress_settle_run(kmy_shard_t *s, kmy_conn_t *c, const kmy_segment_t *seg, uint32_t sent)
 {
-    kmy_sub_t *sub = &s->subs[seg->sub];
-    uint32_t delivered = seg->ticks;
-    bool alive = true;
-    if (KMY_RARELY(sent < seg->bytes)) {
-        const kmy_feedlog_t *log = seg->past && c->past ? kmy_past_run(c)
-                                   : seg->past          ? kmy_catchup_chunk(c)
-                                                        : &s->feeds[sub->feed].log[sub->encoding];
-        delivered = (uint32_t)kmy_feedlog_fit(log, seg->from, seg->ticks, sent);
-        size_t whole;
-        size_t frame;
-        kmy_feedlog_run(log, seg->from, delivered, &whole);
-        if (sent > whole) {
-            const uint8_t *cut = kmy_feedlog_run(log, seg->from + delivered, 1, &frame);
-            alive = kmy_egress_bytes(s, c, cut + (sent - whole), frame - (sent - whole));
-            delivered++;
-        }
-        if (seg->free_of_charge)
-            sub->repeats = true; /* those that come back are free again */
-        else
-            kmy_meter_untake_ticks(&s->accounts[c->account].lease, seg->price_nusd,
-                                   seg->ticks - delivered);
-        if (seg->from + delivered < sub->cursor) /* of several runs the first that was cut counts */
-            sub->cursor = seg->from + delivered;
-        if (!sub->pending)
-            kmy_egress_push_pending(s, c, seg->sub);
-    }
-    KMY_COUNT(s->metrics, delivered_tick_total, delivered);
-    if (KMY_RARELY(seg->free_of_charge)) {
-        KMY_COUNT(s->metrics, repeated_tick_total, delivered);
-        return alive;
-    }
-    if (delivered > 0)
-        kmy_receipts_note(sub, seg->from, delivered, seg->price_nusd);
-    if (seg->pass)
-        return alive; /* not charged, and no sign of money */
-    c->charged_ticks += delivered;
-    if (delivered > 0)
-        c->unpaid_told = false;
-    KMY_COUNT(s->metrics, consumed_nusd_total, seg->price_nusd * delivered);
-    return alive;
+    if (KMY_RARELY(sent < seg->bytes))
+        return settle_cut(s, c, seg, sent);
+    delivered(s, c, &s->subs[seg->sub], seg, seg->ticks);
+    return true;
 }
 
 void kmy_egress_complete(kmy_shard_t *s, const kmy_send_t *send, int res)
@@ -57,10 +78,10 @@ void kmy_egress_complete(kmy_shard_t *s, const kmy_send_t *send, int res)
     kmy_conn_t *c = kmy_conn_at(s, send->conn);
     c->in_flight = false;
     uint32_t left = res > 0 ? (uint32_t)res : 0;
-    KMY_COUNT(s->metrics, delivered_byte_total, left);
+    s->delivered_bytes += left;
     bool alive = true;
-    for (uint32_t i = 0; i < send->segments_count; i++) {
-        const kmy_segment_t *seg = &s->segments[send->segments_begin + i];
+    const kmy_segment_t *end = &s->segments[send->segments_begin + send->segments_count];
+    for (const kmy_segment_t *seg = end - send->segments_count; seg < end; seg++) {
         uint32_t sent = left < seg->bytes ? left : seg->bytes;
         left -= sent;
         if (seg->kind == KMY_SEG_OUT)

@@ -61,13 +61,19 @@ static inline uint64_t kmy_feedlog_seq(const kmy_feedlog_t *log, uint64_t offset
     return log->marks[offset & (log->marks_cap - 1)].seq;
 }
 
+/* The byte at a position. */
+static inline const uint8_t *kmy_feedlog_at(const kmy_feedlog_t *log, uint64_t position)
+{
+    return log->bytes + (position & (log->bytes_cap - 1));
+}
+
 /* The frames [from, from + n): one contiguous piece.  first <= from, from + n <= next. */
 static inline const uint8_t *kmy_feedlog_run(const kmy_feedlog_t *log, uint64_t from, uint64_t n,
                                              size_t *bytes)
 {
     uint64_t begin = kmy_feedlog_begin(log, from);
     *bytes = (size_t)(kmy_feedlog_begin(log, from + n) - begin);
-    return log->bytes + (begin & (log->bytes_cap - 1));
+    return kmy_feedlog_at(log, begin);
 }
 
 /* How many whole frames from `from` on fit into `bytes` (all of them if they do). */
@@ -83,7 +89,7 @@ static inline const uint8_t *kmy_feedlog_piece(const kmy_feedlog_t *log, uint64_
         *n = kmy_feedlog_fit(log, from, *n, room);
         *bytes = (size_t)(kmy_feedlog_begin(log, from + *n) - begin);
     }
-    return log->bytes + (begin & (log->bytes_cap - 1));
+    return kmy_feedlog_at(log, begin);
 }
 
 /* The first offset at or after `from` whose seq is above `seq`; next: none is.  first <= from <= next. */

@@ -11,14 +11,14 @@
 
 #include "engine/shard_types.h"
 
-/* Ticks [from, from + n) were charged at price_nusd each; n >= 1.  Two adds for each run of ticks. */
-static inline void kmy_receipts_note(kmy_sub_t *sub, uint64_t from, uint64_t n, int64_t price_nusd)
+/* Ticks [from, from + n) were charged, nusd for all of them; n >= 1.  Two adds for each run of ticks. */
+static inline void kmy_receipts_note(kmy_sub_t *sub, uint64_t from, uint64_t n, int64_t nusd)
 {
     if (sub->receipt_ticks == 0)
         sub->receipt_from = from;
     sub->receipt_to = from + n - 1;
     sub->receipt_ticks += n;
-    sub->receipt_nusd += price_nusd * (int64_t)n;
+    sub->receipt_nusd += nusd;
 }
 
 /* Takes off what a subscription (or, _all, each of a connection) has no receipt for.  soon: somebody waits for it; else it goes with the

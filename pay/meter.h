@@ -64,21 +64,31 @@ static inline bool kmy_meter_covers(const kmy_lease_t *lease, int64_t price_nusd
     return lease->left_nusd >= price_nusd;
 }
 
+/* Takes n x price if the lease covers it; n < 2^63.  false: it does not, and nothing was taken.  The sum is compared without its sign: below zero, as of a
+   price below zero, it is more than anybody has. */
+static inline bool kmy_meter_take_all(kmy_lease_t *lease, int64_t price_nusd, uint64_t n)
+{
+    int64_t sum;
+    uint64_t left;
+    if (__builtin_expect(
+            __builtin_mul_overflow(price_nusd, (int64_t)n, &sum) ||
+                __builtin_sub_overflow((uint64_t)lease->left_nusd, (uint64_t)sum, &left),
+            false))
+        return false;
+    lease->left_nusd = (int64_t)left;
+    lease->spent_nusd += sum;
+    lease->ticks_count += n;
+    return true;
+}
+
 /* Takes as many of n as the lease covers, and returns how many; n >= 1.  A lease nearly always covers them all, and that is seen by a product; the division that
-   counts the affordable ones is for the rest.  Unsigned: a product that wraps, and a price below zero, are more than anybody has. */
+   counts the affordable ones is for the rest. */
 static inline uint64_t kmy_meter_take_up_to(kmy_lease_t *lease, int64_t price_nusd, uint64_t n)
 {
-    uint64_t sum;
-    if (__builtin_expect(__builtin_mul_overflow((uint64_t)price_nusd, n, &sum) ||
-                             sum > (uint64_t)lease->left_nusd,
-                         false)) {
-        n = kmy_meter_affordable(lease, price_nusd, n);
-        kmy_meter_take_ticks(lease, price_nusd, n);
+    if (kmy_meter_take_all(lease, price_nusd, n))
         return n;
-    }
-    lease->left_nusd -= (int64_t)sum;
-    lease->spent_nusd += (int64_t)sum;
-    lease->ticks_count += n;
+    n = kmy_meter_affordable(lease, price_nusd, n);
+    kmy_meter_take_ticks(lease, price_nusd, n);
     return n;
 }
 
