@@ -104,6 +104,25 @@ static void a_backlog_longer_than_a_send_takes_several(void **state)
     end();
 }
 
+static void a_slow_reader_has_the_newest_though_the_log_holds_all(void **state)
+{
+    (void)state;
+    begin(100 * PRICE);
+    x.cfg.limits.lag_ticks = 4;
+    x.s.conns[0].slow_policy = KMY_SLOW_CONFLATE;
+    subscribe(0, 0, KMY_ENC_JSON);
+    x.socket[0].room = 20;
+    ticks(1);
+    turn(); /* cut in its first frame */
+    ticks(19);
+    readable(0, UINT64_MAX);
+    turn();
+    until_nothing_waits(0);
+    assert_int_equal(reassemble(0).skipped, 18);
+    books_agree(2, 2);
+    end();
+}
+
 static void a_session_that_waited_for_money_is_told_what_the_log_has_dropped(void **state)
 {
     (void)state;
@@ -135,6 +154,7 @@ int main(void)
         cmocka_unit_test(what_an_earlier_session_paid_for_comes_again_free_of_charge),
         cmocka_unit_test(what_a_pass_covers_is_delivered_and_not_charged),
         cmocka_unit_test(a_backlog_longer_than_a_send_takes_several),
+        cmocka_unit_test(a_slow_reader_has_the_newest_though_the_log_holds_all),
         cmocka_unit_test(a_session_that_waited_for_money_is_told_what_the_log_has_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
