@@ -158,6 +158,8 @@ class StandIn:
             for start, price in ((20, "0.000003000"), (25, "0.000002000")):
                 await ws.send_json({"type": "prices", "feeds": [{"feed": feeds[0], "from": start, "price_tick": price}]})
             await ws.send_json({"type": "low_balance", "balance": "0.000020000", "seconds_left": 7})
+            await ws.send_json({"type": "status", "feed": feeds[0], "state": "stale", "source": "pyth", "since": str(time.time_ns() - 90 * 10**9)})
+            await ws.send_json({"type": "status", "feed": "A/B", "state": "unavailable", "source": "pyth", "since": "0"})
         sent = 0
         for offset in range(10, 10 + (20000 if how == "many" else 20)):
             for feed in feeds:
@@ -247,6 +249,8 @@ class Client(unittest.TestCase):
         done = self.run_it("stream", "SOL/USD", "--token", "dearer", "--count", "20")
         self.assertIn("SOL/USD              costs 0.000002000 USD a tick from offset 25 on", done.stdout.splitlines())
         self.assertIn("balance is running low: 0.000020000 USD, at this rate for 7 s", done.stdout.splitlines())
+        self.assertRegex(done.stdout, "(?m)^SOL/USD +is stale \\(pyth; last tick 9[01] s ago\\)$")
+        self.assertRegex(done.stdout, "(?m)^A/B +is unavailable \\(pyth; no tick yet\\)$")
         self.assertEqual([line.count("charge 0.000002000") for line in done.stdout.splitlines() if " charge " in line], [0] * 15 + [1] * 5)
 
     def test_fragments_and_pings_are_handled(self):

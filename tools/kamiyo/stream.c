@@ -205,6 +205,22 @@ static void tell(const session_t *s, const char *what)
         puts(what);
 }
 
+/* Why no tick comes, or that they come again. */
+static void on_status(const session_t *s, const json_t *frame)
+{
+    char feed[64], state[32], source[32];
+    int64_t since_ns = strtoll(text_of(frame, "since"), NULL, 10);
+    if (s->cli->json)
+        return;
+    printf("%-20s is %s (%s", cli_cell(frame, "feed", feed, sizeof feed),
+           cli_cell(frame, "state", state, sizeof state),
+           cli_cell(frame, "source", source, sizeof source));
+    if (since_ns > 0)
+        printf("; last tick %" PRId64 " s ago)\n", (kmy_wall_ns() - since_ns) / KMY_NS_PER_S);
+    else
+        puts("; no tick yet)");
+}
+
 static void on_low_balance(const session_t *s, const json_t *frame)
 {
     char text[160], balance[64];
@@ -270,6 +286,8 @@ static void on_frame(session_t *s, const json_t *frame)
         tell(s, "balance used up: the stream pauses until it is topped up");
     else if (strcmp(type, "low_balance") == 0)
         on_low_balance(s, frame);
+    else if (strcmp(type, "status") == 0)
+        on_status(s, frame);
     else if (strcmp(type, "prices") == 0)
         on_prices(s, frame);
     else if (strcmp(type, "goaway") == 0)
