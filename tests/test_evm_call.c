@@ -30,7 +30,8 @@ static void the_selectors_are_the_hashes_of_their_signatures(void **state)
 {
     (void)state;
     static const char *const kinds[] = { "uint8,bytes32,bytes32", "bytes" };
-    json_t *calls = json_object_get(vectors_load("../evm/transactions.json"), "calls");
+    json_t *root = vectors_load("../evm/transactions.json");
+    json_t *calls = json_object_get(root, "calls");
     for (size_t i = 0; i < 2; i++) {
         char text[160];
         uint8_t hash[32], out[KMY_EVM_CALL_BYTES_MAX];
@@ -43,6 +44,7 @@ static void the_selectors_are_the_hashes_of_their_signatures(void **state)
         assert_true(kmy_evm_call(payment, strlen(payment), i == 1, out) > 0);
         assert_memory_equal(out, hash, 4);
     }
+    json_decref(root);
 }
 
 #define ADDRESS "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913"
