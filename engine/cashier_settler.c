@@ -142,7 +142,7 @@ static void try_it(kmy_cashier_t *c, kmy_case_t *k)
     bool soon = t->recount || (!t->chain_wrong && !t->known);
     bool maybe = k->settle.state == KMY_PAYMENT_UNKNOWN && kmy_settler_has_foreign(t);
     if (soon || maybe) /* soon known; or one of an earlier life's transactions may be it */
-        again(c, k, try_it, POLL_MS, "settler_unreachable");
+        again(c, k, try_it, POLL_MS, soon ? "settler_unreachable" : "settler_busy");
     else if (closed)
         refused(c, k, closed);
     else
@@ -206,12 +206,16 @@ static void answered_send(kmy_cashier_t *c, kmy_case_t *k, const kmy_call_answer
     if (tx)
         kmy_settler_said(table_of(k), tx, word, c->now_ns);
     look_soon(c, k);
-    if (word == KMY_EVM_SEND_FUNDS && !kmy_settler_of(table_of(k), k->row.id))
-        refused(c, k, "settler_out_of_gas");
-    else if (word == KMY_EVM_SEND_NONCE && tx)
-        again(c, k, try_it, POLL_MS, "settler_unreachable");
-    else
+    if (!tx ||
+        (word != KMY_EVM_SEND_FUNDS && word != KMY_EVM_SEND_NONCE)) { /* !tx: in a block already */
         kmy_case_next(c, k, wait_mined);
+        return;
+    }
+    k->own_tx[0] = '\0'; /* there is no such transaction */
+    if (word == KMY_EVM_SEND_FUNDS)
+        refused(c, k, "settler_out_of_gas");
+    else
+        again(c, k, try_it, POLL_MS, "settler_unreachable");
 }
 
 static void send_call(kmy_cashier_t *c, kmy_case_t *k)

@@ -122,10 +122,10 @@ static void one_more_than_there_are_places_must_wait(void **state)
 
 /* --- what must be sent again ------------------------------------------------------------------------- */
 
-static void what_is_not_mined_is_sent_again_dearer_and_never_above_the_cap(void **state)
+static void bump_for_ever(uint64_t cap)
 {
-    (void)state;
     begin(0);
+    s.cap = cap;
     kmy_settler_tx_t *tx = sent(1, 0);
     kmy_settler_fees_t last = tx->fees;
     int64_t now = 0;
@@ -139,12 +139,20 @@ static void what_is_not_mined_is_sent_again_dearer_and_never_above_the_cap(void 
             tx->fees.fee >= last.fee + last.fee / 10 && tx->fees.tip >= last.tip + last.tip / 10;
         assert_true(same || dearer);
         assert_true(tx->fees.fee <= s.cap && tx->fees.tip <= tx->fees.fee);
-        assert_true(tx->bumps <= KMY_SETTLER_BUMPS_MAX);
         last = tx->fees;
         kmy_settler_said(&s, tx, KMY_EVM_SEND_TAKEN, now);
     }
-    assert_int_equal(tx->bumps, KMY_SETTLER_BUMPS_MAX);
     assert_false(tx->empty);
+}
+
+static void what_is_not_mined_is_sent_again_dearer_and_never_above_the_cap(void **state)
+{
+    (void)state;
+    bump_for_ever(30 * GWEI);
+    assert_int_equal(s.txs[0].bumps, 3); /* 21, 23.6, 26.6, 29.9 */
+    kmy_settler_free(&s);
+    bump_for_ever(1000 * GWEI);
+    assert_int_equal(s.txs[0].bumps, KMY_SETTLER_BUMPS_MAX);
 }
 
 static void one_that_only_waits_behind_another_is_sent_as_it_was(void **state)
