@@ -17,7 +17,7 @@ bool kmy_ask_facilitator(kmy_cashier_t *c, kmy_case_t *k, const char *url, bool 
 {
     char text[KMY_FACILITATOR_REQUEST_BYTES_MAX];
     kmy_buf_t b = kmy_buf(text, sizeof text);
-    kmy_facilitator_resource_t about = {
+    kmy_pay_resource_t about = {
         .url = k->resource_url[0] ? k->resource_url : c->o.offers->url,
         .description = "real-time data",
         .mime_type = "application/json",

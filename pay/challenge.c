@@ -1,6 +1,8 @@
 /* dollar 1/7   in: engine (configuration, price, route)   out: a 402, and the receipt of what came of it */
 #include "pay/challenge.h"
 
+#include "base/decimal.h"
+#include "pay/entry_json.h"
 #include "pay/signin.h"
 #include "wire/base64.h"
 
@@ -44,55 +46,12 @@ static void put_text(kmy_buf_t *b, const char *name, const char *text)
     kmy_buf_json_str(b, text, strlen(text));
 }
 
-/* Which entry signs what: the token's EIP-712 domain, or who pays Solana's fee. */
-static void put_extra(const kmy_pay_entry_t *e, kmy_buf_t *b)
+static void put_entry(const kmy_challenge_t *ch, bool v1, const item_t *item, kmy_buf_t *b)
 {
-    bool evm = e->family == KMY_PAY_EVM;
-    kmy_buf_str(b, "\"extra\":{");
-    put_text(b, evm ? "name" : "feePayer", evm ? e->asset_name : e->fee_payer);
-    if (evm || e->memo[0]) {
-        kmy_buf_str(b, ",");
-        put_text(b, evm ? "version" : "memo", evm ? e->asset_version : e->memo);
-    }
-    kmy_buf_str(b, "}");
-}
-
-static void put_v1_entry(const kmy_challenge_t *ch, const item_t *item, kmy_buf_t *b)
-{
-    const kmy_pay_entry_t *e = &item->way->entry;
-    kmy_buf_str(b, "{\"scheme\":\"exact\",");
-    put_text(b, "network", e->name);
-    kmy_buf_str(b, ",\"maxAmountRequired\":\"");
-    kmy_buf_u64(b, item->units);
-    kmy_buf_str(b, "\",");
-    put_text(b, "resource", ch->url);
-    kmy_buf_str(b, ",");
-    put_text(b, "description", ch->description);
-    kmy_buf_str(b, ",");
-    put_text(b, "mimeType", ch->mime_type);
-    kmy_buf_str(b, ",");
-    put_text(b, "payTo", e->pay_to);
-    kmy_buf_fmt(b, ",\"maxTimeoutSeconds\":%u,", e->timeout_s);
-    put_text(b, "asset", e->asset);
-    kmy_buf_str(b, ",");
-    put_extra(e, b);
-    kmy_buf_str(b, "}");
-}
-
-static void put_v2_entry(const item_t *item, kmy_buf_t *b)
-{
-    const kmy_pay_entry_t *e = &item->way->entry;
-    kmy_buf_str(b, "{\"scheme\":\"exact\",");
-    put_text(b, "network", e->chain);
-    kmy_buf_str(b, ",\"amount\":\"");
-    kmy_buf_u64(b, item->units);
-    kmy_buf_str(b, "\",");
-    put_text(b, "asset", e->asset);
-    kmy_buf_str(b, ",");
-    put_text(b, "payTo", e->pay_to);
-    kmy_buf_fmt(b, ",\"maxTimeoutSeconds\":%u,", e->timeout_s);
-    put_extra(e, b);
-    kmy_buf_str(b, "}");
+    kmy_pay_resource_t about = { ch->url, ch->description, ch->mime_type };
+    char amount[21]; /* 2^64 has 20 digits */
+    amount[kmy_u64_digits(item->units, amount)] = '\0';
+    kmy_pay_entry_put(b, &item->way->entry, v1 ? 1 : 2, amount, &about);
 }
 
 static void put_accepts(const kmy_challenge_t *ch, bool v1, size_t count, kmy_buf_t *b)
@@ -103,10 +62,7 @@ static void put_accepts(const kmy_challenge_t *ch, bool v1, size_t count, kmy_bu
     kmy_buf_str(b, "\"accepts\":[");
     for (size_t i = 0; i < count; i++) {
         kmy_buf_str(b, i ? "," : "");
-        if (v1)
-            put_v1_entry(ch, &items[i], b);
-        else
-            put_v2_entry(&items[i], b);
+        put_entry(ch, v1, &items[i], b);
     }
     kmy_buf_str(b, "]");
 }
@@ -241,10 +197,7 @@ static bool take(fit_t *f, bool v1)
     char text[2048];
     kmy_buf_t b = kmy_buf(text, sizeof text);
     size_t at = *count_of(&f->cut, v1);
-    if (v1)
-        put_v1_entry(f->ch, &f->v1[at], &b);
-    else
-        put_v2_entry(&f->v2[at], &b);
+    put_entry(f->ch, v1, v1 ? &f->v1[at] : &f->v2[at], &b);
     size_t more = b.len + (at > 0);
     size_t v1_bytes = f->v1_bytes + (v1 ? more : 0), v2_bytes = f->v2_bytes + (v1 ? 0 : more);
     if (b.overflow || v2_bytes > OFFER_BYTES_MAX || written(f, v1_bytes, v2_bytes) > f->room)

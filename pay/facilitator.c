@@ -6,49 +6,6 @@
 
 #include <string.h>
 
-static void put_text(kmy_buf_t *out, const char *key, const char *text)
-{
-    kmy_buf_fmt(out, ",\"%s\":", key);
-    kmy_buf_json_str(out, text ? text : "", text ? strlen(text) : 0);
-}
-
-/* `extra` as our offer has it: what signatures depend on and nothing else. */
-static void put_extra(kmy_buf_t *out, const kmy_pay_entry_t *e)
-{
-    const char *const keys[] = { "name", "version", "feePayer", "memo" };
-    const char *const texts[] = { e->asset_name, e->asset_version, e->fee_payer, e->memo };
-    bool any = false;
-    kmy_buf_str(out, ",\"extra\":{");
-    for (int i = 0; i < 4; i++) {
-        if (!texts[i][0])
-            continue;
-        kmy_buf_fmt(out, "%s\"%s\":", any ? "," : "", keys[i]);
-        kmy_buf_json_str(out, texts[i], strlen(texts[i]));
-        any = true;
-    }
-    kmy_buf_str(out, "}");
-}
-
-void kmy_facilitator_requirement(kmy_buf_t *out, int version, const kmy_pay_entry_t *entry,
-                                 const kmy_facilitator_resource_t *resource)
-{
-    KMY_ASSERT(version == 1 || version == 2);
-    kmy_buf_str(out, "{\"scheme\":\"exact\"");
-    put_text(out, "network", version == 1 ? entry->name : entry->chain);
-    put_text(out, version == 1 ? "maxAmountRequired" : "amount", entry->amount);
-    if (version == 1) { /* v2 says these once for the whole offer, and the payment repeats them */
-        put_text(out, "resource", resource ? resource->url : "");
-        put_text(out, "description", resource ? resource->description : "");
-        put_text(out, "mimeType", resource ? resource->mime_type : "");
-    }
-    put_text(out, "asset", entry->asset);
-    put_text(out, "payTo", entry->pay_to);
-    kmy_buf_str(out, ",\"maxTimeoutSeconds\":");
-    kmy_buf_u64(out, entry->timeout_s);
-    put_extra(out, entry);
-    kmy_buf_str(out, "}");
-}
-
 /* One whole object: anything else, put between our members, could bring members of its own. */
 static bool is_object(const char *text, size_t len)
 {
@@ -58,8 +15,7 @@ static bool is_object(const char *text, size_t len)
 }
 
 bool kmy_facilitator_request(kmy_buf_t *out, int version, const char *payment, size_t payment_len,
-                             const kmy_pay_entry_t *entry,
-                             const kmy_facilitator_resource_t *resource)
+                             const kmy_pay_entry_t *entry, const kmy_pay_resource_t *resource)
 {
     if (!is_object(payment, payment_len))
         return false;
@@ -67,7 +23,7 @@ bool kmy_facilitator_request(kmy_buf_t *out, int version, const char *payment, s
     kmy_buf_str(out, ",\"paymentPayload\":");
     kmy_buf_bytes(out, payment, payment_len);
     kmy_buf_str(out, ",\"paymentRequirements\":");
-    kmy_facilitator_requirement(out, version, entry, resource);
+    kmy_pay_entry_put(out, entry, version, entry->amount, resource);
     kmy_buf_str(out, "}");
     return !out->overflow;
 }

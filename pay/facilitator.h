@@ -11,7 +11,7 @@
 #ifndef KMY_PAY_FACILITATOR_H
 #define KMY_PAY_FACILITATOR_H
 
-#include "pay/entry.h"
+#include "pay/entry_json.h"
 #include "wire/json.h"
 
 #include <stdbool.h>
@@ -24,25 +24,13 @@
 #define KMY_FACILITATOR_REASON_BYTES_MAX  96    /* as in the ledger, with its terminator */
 #define KMY_FACILITATOR_TX_BYTES_MAX      97    /* 0x and 64 digits, or base58 of 64 bytes */
 
-/* What is paid for, as the offer said; NULL: "". */
-typedef struct kmy_facilitator_resource {
-    const char *url;
-    const char *description;
-    const char *mime_type;
-} kmy_facilitator_resource_t;
-
 /* The body of POST /verify and of POST /settle (they are the same), appended to *out.
      version    of the payment, 1 or 2: decides the shape of the requirement
      payment    the decoded payment as presented, JSON
      entry      ours, with its amount: never what the client says it was offered
    false: payment is no JSON object, or *out is too small (out->overflow); *out then holds rubbish that must not be sent. */
 bool kmy_facilitator_request(kmy_buf_t *out, int version, const char *payment, size_t payment_len,
-                             const kmy_pay_entry_t *entry,
-                             const kmy_facilitator_resource_t *resource);
-
-/* Our entry as a requirement of that generation, alone: the same text as inside the request. */
-void kmy_facilitator_requirement(kmy_buf_t *out, int version, const kmy_pay_entry_t *entry,
-                                 const kmy_facilitator_resource_t *resource);
+                             const kmy_pay_entry_t *entry, const kmy_pay_resource_t *resource);
 
 typedef enum {
     KMY_FACILITATOR_UNKNOWN, /* no answer, garbage, or one that is not about our payment */

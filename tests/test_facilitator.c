@@ -33,8 +33,8 @@ static int make_entries(void **state)
     return 0;
 }
 
-static const kmy_facilitator_resource_t tick = { "https://feed.example/v1/tick", "One \"tick\"",
-                                                 "application/json" };
+static const kmy_pay_resource_t tick = { "https://feed.example/v1/tick", "One \"tick\"",
+                                         "application/json" };
 
 static const char *request(int version, const char *payment, const kmy_pay_entry_t *entry)
 {
