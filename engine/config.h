@@ -81,7 +81,7 @@ typedef struct kmy_config {
         kmy_tiers_t tiers;
         struct {
             kmy_config_text_t mint, rpc; /* mint "": nobody has a stake */
-            int64_t decimals, refresh_ns, keep_ns;
+            int64_t decimals, refresh_ns, wait_ns, keep_ns;
         } stake;
     } prices;
     struct {

@@ -76,6 +76,7 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "prices.stake.decimals", KMY_KEY_INT, KMY_SHAPE_ANY, AT(prices.stake.decimals), "0", 0, KMY_STAKE_DECIMALS_MAX, 0, "decimals of that token, 1 or more, which must be given with it" },
     { "prices.stake.rpc", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(prices.stake.rpc), "", 0, TEXT, HTTP, "JSON-RPC address of a Solana node that is asked what accounts hold of it; empty: the rpc of the first Solana network of payments.networks" },
     { "prices.stake.refresh", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(prices.stake.refresh_ns), "300s", 100 * MS, DAY, 0, "how long such an answer is good" },
+    { "prices.stake.wait", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(prices.stake.wait_ns), "500ms", 0, 20 * S, 0, "how long the first request of an account waits for it; then it goes on at the base price" },
     { "prices.stake.keep", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(prices.stake.keep_ns), "1h", 0, 30 * DAY, 0, "and how much longer it counts while the node cannot be asked" },
 
     { "payments.facilitator", KMY_KEY_TEXT, KMY_SHAPE_URL, AT(payments.facilitator), "", 0, TEXT, HTTP, "base address of the x402 facilitator that submits payments; empty: none can be taken by header" },

@@ -9,8 +9,6 @@
 #include <string.h>
 
 enum {
-    FIRST_MS =
-        500, /* what a node nearby needs ten times over; a customer without an answer goes on at the base price */
     LATER_MS = 20000, /* nobody waits: the cashier answers much earlier (KMY_CALL_STAKE_MS) */
     AGAIN_MS = 10,    /* at the soonest: a clock apart between two threads asks no faster */
 };
@@ -23,7 +21,7 @@ static uint32_t slot_of(const kmy_shard_t *s, const kmy_shard_account_t *acc)
 }
 
 /* false: no slip now. */
-static bool ask(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t wait_ms)
+static bool ask(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t wait_ns)
 {
     kmy_slip_t *slip = kmy_slips_left(s) > SLIPS_KEPT ? kmy_slip_take(s) : NULL;
     if (!slip)
@@ -32,7 +30,7 @@ static bool ask(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t wait_ms)
     slip->ask = KMY_SLIP_ASK_ACCOUNT;
     slip->conn = slot_of(s, acc);
     slip->gen = acc->gen;
-    slip->deadline_ns = s->now_ns + wait_ms * KMY_NS_PER_MS;
+    slip->deadline_ns = s->now_ns + wait_ns;
     memcpy(slip->account, acc->name, sizeof slip->account);
     acc->stake_due_ns = INT64_MAX; /* until it is back */
     kmy_slip_send(s, slip);
@@ -45,7 +43,7 @@ bool kmy_discount_begin(kmy_shard_t *s, kmy_shard_account_t *acc)
     if (!s->config->prices.stake.mint[0] || !kmy_stake_owner(acc->name, owner))
         return false;
     acc->stake_due_ns = s->now_ns;
-    return ask(s, acc, FIRST_MS);
+    return ask(s, acc, s->config->prices.stake.wait_ns);
 }
 
 static bool set_percent(const kmy_shard_t *s, kmy_shard_account_t *acc)
@@ -86,7 +84,7 @@ void kmy_discount_turn(kmy_shard_t *s, uint32_t count)
         s->discount_at = s->discount_at + 1 < s->accounts_high ? s->discount_at + 1 : 0;
         kmy_shard_account_t *acc = &s->accounts[s->discount_at];
         if (acc->state == KMY_ACCOUNT_OPEN && acc->stake_due_ns <= s->now_ns)
-            ask(s, acc, LATER_MS); /* no slip: the next time round */
+            ask(s, acc, LATER_MS * KMY_NS_PER_MS); /* no slip: the next time round */
     }
 }
 

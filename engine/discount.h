@@ -2,7 +2,7 @@
 /* discount: what an account's stake takes off its prices here.  Shard thread; nothing blocks.
 
    The cashier knows stakes (cashier_stake.c); a shard asks when it opens an account, and again when the cashier said so.  An account is not open before its
-   discount is known or FIRST_MS are over, so that the first query has it.  A change while streams are open is told as a change of price is (reload.h):
+   discount is known or prices.stake.wait is over, so that the first query has it.  A change while streams are open is told as a change of price is (reload.h):
    what was published before keeps its price.  Prices themselves stand where they stood: in the subscription, and in what a query adds up. */
 #ifndef KMY_ENGINE_DISCOUNT_H
 #define KMY_ENGINE_DISCOUNT_H

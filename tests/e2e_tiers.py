@@ -96,7 +96,8 @@ class Node:
 
 
 def _settings(node, **stake):
-    return {"prices__stake": {"mint": _base58(MINT), "decimals": 9, "rpc": node.url, **stake}, "shards__count": 2}
+    """Waits longer than the house does, so that a busy machine does not decide a test."""
+    return {"prices__stake": {"mint": _base58(MINT), "decimals": 9, "rpc": node.url, "wait": "10s", **stake}, "shards__count": 2}
 
 
 def _shared_daemon():
@@ -205,7 +206,7 @@ def nobody_waits_long_for_a_node_that_is_slow():
     node = Node()
     node.gate = threading.Event()
     with Sim(200) as sim:
-        d = Daemon(sim, **_settings(node))
+        d = Daemon(sim, **_settings(node, wait="500ms"))
         account, token, owner = _account(d, node, 100000 * ONE)
         began = time.monotonic()
         assert _query(d, token) == QUERY_USD  # goes on at the base price
@@ -222,9 +223,9 @@ def nobody_waits_long_for_a_node_that_is_slow():
         w.next("unsubscribed")
         border = told["feeds"][0]["from"]
         cost = sum(TICK_USD if t["offset"] < border else Decimal("0.0000007") for t in w.ticks)
-        until(lambda: _tier(d, token)[0] == 3)
-        assert _query(d, token) == Decimal("0.00007")
-        d.settled(account, cost + 2 * QUERY_USD + Decimal("0.00007"))
+        charged = []
+        until(lambda: charged.append(_query(d, token)) or charged[-4:] == [Decimal("0.00007")] * 4, text="both shards know it")
+        d.settled(account, cost + 2 * QUERY_USD + sum(charged))
         w.close()
         d.stop()
         d.audit()
@@ -234,7 +235,7 @@ def nobody_waits_long_for_a_node_that_is_slow():
 def a_node_that_dies_takes_no_discount_until_the_reading_is_too_old():
     node = Node()
     with Sim(200) as sim:
-        d = Daemon(sim, **_settings(node, refresh="100ms", keep="2s"))
+        d = Daemon(sim, **_settings(node, refresh="100ms", keep="3s"))
         account, token, owner = _account(d, node, 10000 * ONE)
         w = d.ws(token)
         assert w.subscribe(BTC)["feeds"][0]["price_tick"] == "0.000000800"

@@ -261,6 +261,7 @@ static void an_empty_file_has_the_contracts_defaults(void **state)
     assert_string_equal(cfg.prices.stake.mint, "");
     assert_string_equal(kmy_config_stake_rpc(&cfg), "");
     assert_int_equal(cfg.prices.stake.refresh_ns, 300 * KMY_NS_PER_S);
+    assert_int_equal(cfg.prices.stake.wait_ns, 500 * KMY_NS_PER_MS);
     assert_int_equal(cfg.prices.stake.keep_ns, 3600 * KMY_NS_PER_S);
     assert_int_equal(cfg.limits.connections, 20000);
     assert_int_equal(cfg.limits.unauthenticated_per_s, 10);
@@ -389,7 +390,7 @@ static const char unusual[] =
     "prices: { query: 1, market_query: 2.5, tick: \"0.000000001\", pass: 1000, batch_discount: 0, "
     "batch_from: 1, tiers: [ { stake: 0, discount: 0 }, { stake: 7, discount: 100 } ], "
     "stake: { mint: EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v, decimals: 6, rpc: "
-    "\"https://k.example/x\", refresh: 100ms, keep: 2s } }\n"
+    "\"https://k.example/x\", refresh: 100ms, wait: 1s, keep: 2s } }\n"
     "payments: { facilitator: \"http://f\", facilitator_token_env: F, facilitator_token_file: u, "
     "settler_key_file: h, settler_key_env: I, ca_file: g, timeout: 1s }\n"
     "limits: { connections: 1, per_address: 2, unauthenticated_per_s: 3, unauthenticated_burst: 4, "
