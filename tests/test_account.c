@@ -156,6 +156,34 @@ static void who_found_no_room_to_ask_for_a_lease_is_heard_later(void **state)
     assert_true(a.amount_nusd >= 100);
 }
 
+/* What is asked for when the last lease lasted that long. */
+static int64_t next_lease(int64_t lasted_ns)
+{
+    kmy_ask_t a;
+    kmy_shard_account_t *dry = &x.s.accounts[0];
+    dry->lease = (kmy_lease_t){ 0 };
+    dry->free_nusd = 2 * x.cfg.lease.max_nusd;
+    dry->leased_ns = x.s.now_ns - lasted_ns;
+    dry->lease_asked = false;
+    assert_int_equal(kmy_account_cover(&x.s, dry, 1), KMY_COVER_WAIT);
+    assert_true(kmy_queue_pop(x.s.asks, &a));
+    assert_int_equal(a.kind, KMY_ASK_LEASE);
+    return a.amount_nusd;
+}
+
+static void the_sooner_a_lease_is_gone_the_larger_is_the_next_up_to_the_most(void **state)
+{
+    (void)state;
+    const int64_t least = x.cfg.lease.min_nusd, target_ns = x.cfg.lease.target_ns;
+    assert_int_equal(next_lease(target_ns / 4), least);
+    assert_in_range(next_lease(target_ns / 64), 2 * least, 2 * least + 1000);
+    assert_in_range(next_lease(target_ns / 64 - 1), 2 * 8 * least, 2 * 8 * least + 10000);
+    int64_t last = 0;
+    for (int i = 0; i < 10; i++)
+        last = next_lease(1);
+    assert_int_equal(last, x.cfg.lease.max_nusd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +196,8 @@ int main(void)
             a_lease_that_runs_low_is_asked_for_by_the_tick_that_makes_it_low, begin, end),
         cmocka_unit_test_setup_teardown(who_found_no_room_to_ask_for_a_lease_is_heard_later, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(
+            the_sooner_a_lease_is_gone_the_larger_is_the_next_up_to_the_most, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
