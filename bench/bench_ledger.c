@@ -1,13 +1,13 @@
 /* The ledger beside its ceiling, the bare put loop of LMDB with the same sync, measured in turn within each run.
 
-   A row is one settlement of one account: a report of what a shard consumed, which updates the account and its lease and appends to the
-   journal.  Below it stands what a lease and its settlement together cost.  The ceiling puts one 56-byte value (the size of an account's
+   A row is one settlement of one account: a report of what a shard consumed, which updates the account, its lease and its hour of usage and appends
+   to the journal.  Below it stands what a lease and its settlement together cost.  The ceiling puts one 56-byte value (the size of an account's
    row) under a random key of as many accounts, in batches as large, and does nothing else.
 
      bench_ledger [--smoke] [--json] [--dir FOLDER] [--accounts N] [--runs N]        (FOLDER: a disk, not a tmpfs; default .) */
 #include "base/clock.h"
 #include "base/err.h"
-#include "pay/ledger.h"
+#include "pay/ledger_usage.h"
 #include "store/kv.h"
 
 #include <inttypes.h>
@@ -83,7 +83,9 @@ typedef struct ours {
 static void ours_fill(ours_t *o)
 {
     kmy_errctx_t ctx;
+    uint32_t feed;
     need(kmy_ledger_begin(o->ledger, &ctx), &ctx);
+    need(kmy_ledger_feed(o->ledger, "SOL/USD", &feed, &ctx), &ctx);
     for (unsigned i = 1; i <= o->accounts; i++) {
         char name[64];
         int64_t granted;
@@ -105,9 +107,11 @@ static void ours_batch(ours_t *o, unsigned group, bool lease_too)
     for (unsigned i = 0; i < group; i++) {
         uint64_t r = next_random(&o->rng);
         unsigned who = group < o->accounts ? (unsigned)(r % o->accounts) : o->next++ % o->accounts;
+        const kmy_use_t use = { .feed = 1, .mode = KMY_MODE_STREAM, .count = 50, .nusd = 50000 };
         kmy_ledger_report_t report = { .account_id = who + 1,
                                        .shard = (uint32_t)(r >> 40) % SHARDS,
-                                       .feed_id = 1,
+                                       .uses = &use,
+                                       .uses_count = 1,
                                        .consumed_nusd = 50000,
                                        .ticks_count = 50 };
         int64_t granted;

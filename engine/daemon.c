@@ -273,12 +273,13 @@ static bool keep_revoked(void *arg, const char *jti, int64_t expires_ns)
     return true;
 }
 
-static kmy_err_t open_ledger(kmy_daemon_t *d, kmy_errctx_t *ctx)
+static kmy_err_t open_ledger(kmy_daemon_t *d, bool migrate, kmy_errctx_t *ctx)
 {
     char path[PATH_BYTES];
     path_in(d, "ledger", path);
     kmy_ledger_recovery_t recovery = { 0 };
-    kmy_err_t err = kmy_ledger_open(&d->ledger, path, &recovery, ctx);
+    kmy_err_t err = kmy_ledger_open_with(
+        &d->ledger, path, &(kmy_ledger_options_t){ .migrate = migrate }, &recovery, ctx);
     if (err != KMY_OK)
         return err;
     if (recovery.leases_count > 0)
@@ -462,7 +463,7 @@ static kmy_err_t start(kmy_daemon_t *d, const kmy_daemon_options_t *options, kmy
         err = kmy_tls_new(&d->tls, d->config->public_door.tls_cert, d->config->public_door.tls_key,
                           ctx);
     if (err == KMY_OK)
-        err = open_ledger(d, ctx);
+        err = open_ledger(d, options->migrate, ctx);
     if (err == KMY_OK)
         err = open_store(d, ctx);
     if (err == KMY_OK)

@@ -12,6 +12,7 @@ typedef struct kmy_daemon kmy_daemon_t;
 typedef struct kmy_daemon_options {
     const kmy_config_t *config; /* borrowed */
     bool conformance_echo;
+    bool migrate; /* a ledger of an older format becomes one of ours */
 } kmy_daemon_options_t;
 
 /* Opens the stores (recovering what an unclean stop left, and saying so), binds the doors, starts the threads.  On KMY_OK it serves. */

@@ -137,9 +137,9 @@ static kmy_err_t do_answer(doing_t *d)
     const void *kept;
     size_t kept_bytes;
     KMY_ASSERT(j->body_bytes <= sizeof j->body);
-    kmy_err_t err = kmy_ledger_payment_answer(d->ledger, j->row.id, j->body_bytes ? j->body : NULL,
-                                              j->body_bytes, j->charged_nusd, d->now_ns, &kept,
-                                              &kept_bytes, &j->account, &d->ctx);
+    kmy_err_t err = kmy_ledger_payment_answer(
+        d->ledger, j->row.id, NULL, j->body_bytes ? j->body : NULL, j->body_bytes, j->charged_nusd,
+        d->now_ns, &kept, &kept_bytes, &j->account, &d->ctx);
     if (err == KMY_DUPLICATE)
         keep_body(j, kept, kept_bytes);
     if (err == KMY_OK || err == KMY_DUPLICATE) { /* what it cost stands in the row */

@@ -14,7 +14,7 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const char usage[] =
-    "usage: kamiyod run [--config FILE] [--conformance-echo]\n"
+    "usage: kamiyod run [--config FILE] [--migrate] [--conformance-echo]\n"
     "       kamiyod check-config [--config FILE]\n"
     "       kamiyod print-config [--config FILE] [--reference]\n"
     "       kamiyod --version | --help\n"
@@ -28,6 +28,8 @@ static const char usage[] =
     "  check-config   exit 0 if the configuration is right, else say what is wrong and where\n"
     "  print-config   the effective configuration as YAML, secrets masked\n"
     "    --reference  the reference of all keys as Markdown instead (docs/configuration.md)\n"
+    "  --migrate      a ledger of an older format becomes one of this program; back it up first, "
+    "older programs refuse it then\n"
     "  --conformance-echo  also serve WebSocket /echo, for conformance suites; never in "
     "production\n"
     "\n"
@@ -39,6 +41,7 @@ typedef struct arguments {
     const char *verb;
     const char *config;
     bool echo;
+    bool migrate;
     bool reference;
 } arguments_t;
 
@@ -51,12 +54,13 @@ static int complain(const char *what)
 /* -1: go on; else the exit status. */
 static int read_arguments(int argc, char **argv, arguments_t *a)
 {
-    enum { OPT_VERSION = 1000, OPT_HELP, OPT_ECHO, OPT_REFERENCE };
+    enum { OPT_VERSION = 1000, OPT_HELP, OPT_ECHO, OPT_REFERENCE, OPT_MIGRATE };
     static const struct option options[] = {
         { "config", required_argument, NULL, 'c' },
         { "version", no_argument, NULL, OPT_VERSION },
         { "help", no_argument, NULL, OPT_HELP },
         { "conformance-echo", no_argument, NULL, OPT_ECHO },
+        { "migrate", no_argument, NULL, OPT_MIGRATE },
         { "reference", no_argument, NULL, OPT_REFERENCE },
         { 0 },
     };
@@ -75,6 +79,9 @@ static int read_arguments(int argc, char **argv, arguments_t *a)
             return EXIT_OK;
         case OPT_ECHO:
             a->echo = true;
+            break;
+        case OPT_MIGRATE:
+            a->migrate = true;
             break;
         case OPT_REFERENCE:
             a->reference = true;
@@ -139,7 +146,9 @@ static int run(const kmy_config_t *cfg, const arguments_t *a)
 
     kmy_daemon_t *d;
     kmy_errctx_t ctx = { 0 };
-    kmy_daemon_options_t options = { .config = cfg, .conformance_echo = a->echo };
+    kmy_daemon_options_t options = { .config = cfg,
+                                     .conformance_echo = a->echo,
+                                     .migrate = a->migrate };
     if (a->echo)
         kmy_log(KMY_LOG_WARN, "kamiyod",
                 "the conformance door /echo is open: this is for test suites, never for customers");

@@ -24,7 +24,7 @@ kmy_err_t kmy_ledger_tables_open(MDB_txn *txn, bool create, MDB_dbi dbi[KMY_LEDG
     for (int i = 0; i < KMY_LEDGER_TABLES_COUNT; i++) {
         int rc = mdb_dbi_open(txn, table_names[i], create ? MDB_CREATE : 0, &dbi[i]);
         if (rc == MDB_NOTFOUND && i >= KMY_LEDGER_CHAINS) {
-            dbi[i] = KMY_LEDGER_NO_TABLE; /* format 1, looked at only */
+            dbi[i] = KMY_LEDGER_NO_TABLE; /* of an older format, looked at only */
             continue;
         }
         if (rc == MDB_NOTFOUND)
@@ -165,6 +165,20 @@ static kmy_err_t sums_check(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
     return KMY_OK;
 }
 
+/* The tables are there by now, empty; what was consumed before has no usage. */
+static kmy_err_t migrate(kmy_ledger_t *l, MDB_txn *txn, int64_t format, kmy_errctx_t *ctx)
+{
+    if (!l->migrate)
+        return KMY_FAIL(ctx, KMY_CONFIG,
+                        "ledger has format %lld, this program writes %d: back it up, then start "
+                        "once with --migrate; older programs will not open it after that",
+                        (long long)format, KMY_LEDGER_FORMAT);
+    int rc = format_put(l, txn);
+    if (rc == 0)
+        rc = kmy_ledger_usage_from_put(txn, l->dbi[KMY_LEDGER_META], l->totals.entries_count);
+    return rc ? kmy_kv_fail(ctx, rc, "ledger of an older format") : KMY_OK;
+}
+
 static kmy_err_t load(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
 {
     int64_t format = 0;
@@ -178,11 +192,10 @@ static kmy_err_t load(kmy_ledger_t *l, MDB_txn *txn, kmy_errctx_t *ctx)
     }
     if (err == KMY_OK)
         err = kmy_ledger_format_check(format, ctx);
-    int rc = err == KMY_OK && format < KMY_LEDGER_FORMAT ? format_put(l, txn) : 0;
-    if (rc)
-        return kmy_kv_fail(ctx, rc, "ledger of an older format");
     if (err == KMY_OK)
         err = kmy_ledger_totals_get(txn, l->dbi[KMY_LEDGER_META], &l->totals, ctx);
+    if (err == KMY_OK && format < KMY_LEDGER_FORMAT)
+        err = migrate(l, txn, format, ctx);
     if (err == KMY_OK)
         err = sums_check(l, txn, ctx);
     l->saved = l->totals;
@@ -239,6 +252,7 @@ static kmy_err_t start(kmy_ledger_t *l, const char *path, const kmy_ledger_optio
                        kmy_ledger_recovery_t *recovery, kmy_errctx_t *ctx)
 {
     l->path = strdup(path);
+    l->migrate = options->migrate;
     l->map_bytes = options->map_bytes ? options->map_bytes : KMY_LEDGER_MAP_BYTES;
     if (!l->path)
         return KMY_FAIL(ctx, KMY_INTERNAL, "out of memory");
@@ -297,6 +311,7 @@ void kmy_ledger_close(kmy_ledger_t *l)
     kmy_kv_close(&l->kv);
     if (l->owner_fd >= 0)
         close(l->owner_fd); /* last: the next owner finds everything closed */
+    free(l->usage);
     free(l->path);
     free(l);
 }

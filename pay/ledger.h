@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "pay/use.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,11 +52,13 @@ typedef struct kmy_ledger_recovery {
 
 typedef struct kmy_ledger_options {
     size_t map_bytes; /* 0: KMY_LEDGER_MAP_BYTES */
+    bool
+        migrate; /* a ledger of an older format becomes one of ours; older programs refuse it then */
 } kmy_ledger_options_t;
 
 /* Opens (making it if need be; the parent folder must exist), checks format version and sums, returns open leases, durably.
    *recovery may be NULL.
-     KMY_CONFIG    written by a newer program
+     KMY_CONFIG    written by a newer program, or by an older one and not to be migrated
      KMY_CONFLICT  another process (or this one) has it open: two writers would each return the other's leases
      KMY_CORRUPT   a record is damaged or sums do not add up: nothing is repaired by guessing, see kmy_ledger_audit_path
      KMY_IO        the folder, the disk
@@ -109,12 +112,16 @@ kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
                            int64_t now_ns, int64_t *granted_nusd, kmy_account_t *out,
                            kmy_errctx_t *ctx);
 
-/* A shard's report: of its lease, consumed_nusd were spent for ticks_count ticks and queries_count queries of `feed_id` (0: several) and
-   returned_nusd go back to the balance; the rest of the lease stays open.  More than the open lease is our bug (assert). */
+/* A shard's report: of its lease, consumed_nusd were spent for ticks_count ticks and queries_count queries and returned_nusd go back to the
+   balance; the rest of the lease stays open.  More than the open lease is our bug (assert).
+   uses tell for what: ascending (kmy_use_compare), each once, feeds by kmy_ledger_feed; their sums are the three numbers above (assert).  Without them it is
+   one use of KMY_MODE_NONE of feed_id. */
 typedef struct kmy_ledger_report {
     uint64_t account_id;
     uint32_t shard;
     uint32_t feed_id;
+    const kmy_use_t *uses;
+    size_t uses_count;
     int64_t consumed_nusd;
     int64_t returned_nusd;
     uint64_t ticks_count;
@@ -146,7 +153,7 @@ kmy_err_t kmy_ledger_visit_revoked(kmy_ledger_t *l, int64_t now_ns,
 /* Recounts everything from the journal and compares with all other records.  faults_count is what it found; the result says only whether
    it could look (KMY_CONFIG: other format; KMY_CORRUPT: no ledger; KMY_IO).  kmy_ledger_audit_path: read-only on a path, also while a
    daemon runs, but in another process.  kmy_ledger_audit: inside the process that has it open, outside a batch, any thread.  Takes about
-   1 us an entry and 100 bytes of memory an account. */
+   1 us an entry and 200 bytes of memory an account. */
 typedef struct kmy_ledger_audit {
     uint64_t accounts_count;
     uint64_t entries_count;

@@ -190,22 +190,31 @@ static kmy_err_t hold_fit(kmy_ledger_t *l, const kmy_stored_payment_t *p, int64_
     return e.amount_nusd == 0 ? KMY_OK : hold_move(l, row, &e, p->row.id, charged_nusd, ctx);
 }
 
-static kmy_err_t consume(kmy_ledger_t *l, const kmy_stored_payment_t *p, int64_t held_nusd,
-                         int64_t charged_nusd, kmy_account_row_t *row, int64_t now_ns,
-                         kmy_errctx_t *ctx)
+static kmy_err_t consume(kmy_ledger_t *l, const kmy_stored_payment_t *p, const kmy_use_t *as,
+                         int64_t held_nusd, int64_t charged_nusd, kmy_account_row_t *row,
+                         int64_t now_ns, kmy_errctx_t *ctx)
 {
+    kmy_use_t use = as ? *as : (kmy_use_t){ .mode = KMY_MODE_QUERY, .count = 1 };
+    KMY_ASSERT(use.mode == KMY_MODE_QUERY || use.mode == KMY_MODE_BATCH);
+    use.nusd = charged_nusd;
     kmy_entry_t e = hold_entry(KMY_ENTRY_CONSUME, p->account_id, charged_nusd, now_ns);
     kmy_err_t err = hold_fit(l, p, held_nusd, charged_nusd, row, now_ns, ctx);
-    e.queries_count = 1;
-    row->queries_count++;
+    e.mode = (uint8_t)use.mode;
+    e.feed_id = use.feed;
+    e.price_book = use.price_book;
+    e.queries_count = use.count;
+    row->queries_count += use.count;
+    if (err == KMY_OK)
+        err = kmy_ledger_usage_add(l, p->account_id, &use, 1, now_ns, ctx);
     return err == KMY_OK ? hold_end(l, row, &e, p->row.id, ctx) : err;
 }
 
-static kmy_err_t answer_apply(kmy_ledger_t *l, kmy_stored_payment_t *p, kmy_account_row_t *row,
-                              int64_t held_nusd, int64_t charged_nusd, const void *body,
-                              size_t body_bytes, int64_t now_ns, kmy_errctx_t *ctx)
+static kmy_err_t answer_apply(kmy_ledger_t *l, kmy_stored_payment_t *p, const kmy_use_t *as,
+                              kmy_account_row_t *row, int64_t held_nusd, int64_t charged_nusd,
+                              const void *body, size_t body_bytes, int64_t now_ns,
+                              kmy_errctx_t *ctx)
 {
-    kmy_err_t err = body ? consume(l, p, held_nusd, charged_nusd, row, now_ns, ctx)
+    kmy_err_t err = body ? consume(l, p, as, held_nusd, charged_nusd, row, now_ns, ctx)
                          : kmy_hold_return(l, p->account_id, p->row.id, now_ns, ctx);
     if (err == KMY_OK && body)
         err = kept_put(l, p->row.id, body, body_bytes, now_ns, ctx);
@@ -251,10 +260,10 @@ static kmy_err_t answer_check(const kmy_stored_payment_t *p, kmy_errctx_t *ctx)
     return KMY_OK;
 }
 
-kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const void *body,
-                                    size_t body_bytes, int64_t charged_nusd, int64_t now_ns,
-                                    const void **kept, size_t *kept_bytes, kmy_account_t *acc,
-                                    kmy_errctx_t *ctx)
+kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const kmy_use_t *as,
+                                    const void *body, size_t body_bytes, int64_t charged_nusd,
+                                    int64_t now_ns, const void **kept, size_t *kept_bytes,
+                                    kmy_account_t *acc, kmy_errctx_t *ctx)
 {
     kmy_stored_payment_t p;
     kmy_account_row_t row;
@@ -277,7 +286,7 @@ kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const void 
     KMY_ASSERT(!body || (charged_nusd > 0 && charged_nusd <= p.row.price_nusd));
     if (body && held_nusd == 0 && row.sums.balance_nusd < charged_nusd)
         return KMY_FAIL(ctx, KMY_NO_BALANCE, "what this payment brought was spent elsewhere");
-    err = answer_apply(l, &p, &row, held_nusd, charged_nusd, body, body_bytes, now_ns, ctx);
+    err = answer_apply(l, &p, as, &row, held_nusd, charged_nusd, body, body_bytes, now_ns, ctx);
     err = KMY_SPOILS(l, err, ctx);
     return err == KMY_OK ? KMY_SPOILS(l, account_answer(l, p.account_id, acc, ctx), ctx) : err;
 }
@@ -327,7 +336,8 @@ kmy_err_t kmy_ledger_hold_expire(kmy_ledger_t *l, int64_t until_ns, int64_t now_
             err = KMY_FAIL(ctx, KMY_CORRUPT, "payment %s has a hold and is not there", id);
         if (err != KMY_OK || p.row.changed_ns > until_ns)
             continue;
-        err = kmy_ledger_payment_answer(l, id, NULL, 0, 0, now_ns, &kept, &kept_bytes, acc, ctx);
+        err = kmy_ledger_payment_answer(l, id, NULL, NULL, 0, 0, now_ns, &kept, &kept_bytes, acc,
+                                        ctx);
         return err == KMY_OK ? kmy_ledger_payment_get(l, id, out, ctx) : err;
     }
     return err;

@@ -145,6 +145,8 @@ static kmy_err_t visit_entry(kmy_audit_t *a, MDB_val key, MDB_val value, kmy_err
     if (e.kind == KMY_ENTRY_CREDIT)
         check_ref(a, &e, id);
     kmy_audit_paid(a, &e);
+    kmy_audit_use(a, &e, id);
+    kmy_audit_book(a, &e, id);
     kmy_err_t err = kmy_audit_pass(a, &e, ctx);
     return err == KMY_OK ? tally_held(a, t, &e, id, ctx) : err;
 }
@@ -246,6 +248,8 @@ static kmy_err_t run(kmy_audit_t *a, kmy_errctx_t *ctx)
         err = kmy_audit_receipts(a, ctx);
     if (err == KMY_OK)
         err = kmy_audit_passes(a, ctx);
+    if (err == KMY_OK)
+        err = kmy_audit_usage(a, ctx);
     if (err != KMY_OK)
         return err;
     check_totals(a);
@@ -276,6 +280,8 @@ kmy_err_t kmy_ledger_audit_txn(MDB_txn *txn, const MDB_dbi dbi[KMY_LEDGER_TABLES
         return err;
     /* Totals that do not even hold are a fault like others, and the recount goes on. */
     if (kmy_ledger_totals_get(txn, dbi[KMY_LEDGER_META], &a.totals, &why) != KMY_OK)
+        kmy_audit_fault(&a, "%s", why.detail);
+    if (kmy_ledger_usage_from_get(txn, dbi[KMY_LEDGER_META], &a.usage_from, &why) != KMY_OK)
         kmy_audit_fault(&a, "%s", why.detail);
     /* Not from the totals, which may be damaged: what is allocated follows what is really there. */
     a.tallies_count = kmy_audit_count(&a, KMY_LEDGER_PROFILES);

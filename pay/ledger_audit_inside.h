@@ -4,6 +4,8 @@
 
 #include "base/strmap.h"
 #include "pay/ledger_inside.h"
+#include "pay/ledger_usage.h"
+#include "pay/price.h"
 
 /* What one shard should hold of one account. */
 typedef struct kmy_held {
@@ -17,7 +19,8 @@ typedef struct kmy_tally {
     kmy_held_t *held; /* owned */
     uint32_t held_count;
     uint32_t held_cap;
-    int64_t holds_nusd; /* what its payments' holds add up to */
+    kmy_usage_sums_t missing; /* in its rows of usage, by mode; at the end 0 */
+    int64_t holds_nusd;       /* what its payments' holds add up to */
 } kmy_tally_t;
 
 typedef struct kmy_audit {
@@ -42,6 +45,8 @@ typedef struct kmy_audit {
     uint64_t payment_claims_count;
     uint64_t transfer_claims_count;
     uint64_t receipts_count; /* that should be kept, by the heads of their chains */
+    uint64_t usage_from;     /* entries above it have their usage in rows */
+    kmy_price_book_t book;   /* the last one that an entry named; version 0: none yet */
     /* ledger_pass.c: when each pass ends, as the journal tells it. */
     kmy_strmap_t pass_names; /* key of its row -> position in passes_ns */
     int64_t *passes_ns;      /* owned */
@@ -71,5 +76,10 @@ kmy_err_t kmy_audit_receipts(kmy_audit_t *a, kmy_errctx_t *ctx);
 /* Passes: what one entry says, each shown once; then their rows. */
 kmy_err_t kmy_audit_pass(kmy_audit_t *a, const kmy_entry_t *e, kmy_errctx_t *ctx);
 kmy_err_t kmy_audit_passes(kmy_audit_t *a, kmy_errctx_t *ctx);
+/* Usage: what one entry says, each shown once; then its rows. */
+void kmy_audit_use(kmy_audit_t *a, const kmy_entry_t *e, uint64_t id);
+kmy_err_t kmy_audit_usage(kmy_audit_t *a, kmy_errctx_t *ctx);
+/* An entry's amount by the price book it names (ledger_book.c). */
+void kmy_audit_book(kmy_audit_t *a, const kmy_entry_t *e, uint64_t id);
 
 #endif

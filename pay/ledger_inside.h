@@ -32,7 +32,12 @@
     X(ANSWERS, "answers")         /* id -> expiry, body */                                         \
     X(NONCES, "nonces")           /* sign-in nonce -> expiry */                                    \
     X(PASSES, "passes")           /* account, feed -> when its pass ends */                        \
-    X(ORDERS, "orders")           /* account, idempotency key -> a purchase of passes */
+    X(ORDERS, "orders")           /* account, idempotency key -> a purchase of passes */           \
+    /* from here on: since format 3 */                                                             \
+    X(USAGE, "usage")       /* account, hour -> counts and nano-USD by mode and feed */            \
+    X(FEEDS, "feeds")       /* id -> name */                                                       \
+    X(FEED_IDS, "feed_ids") /* name -> id */                                                       \
+    X(BOOKS, "books")       /* version -> prices */
 
 typedef enum {
 #define KMY_LEDGER_TABLE_ENUM(id, name) KMY_LEDGER_##id,
@@ -41,7 +46,8 @@ typedef enum {
         KMY_LEDGER_TABLES_COUNT
 } kmy_ledger_table_t;
 
-#define KMY_LEDGER_NO_TABLE ((MDB_dbi)-1) /* format 1, opened to be read only: no such table */
+#define KMY_LEDGER_NO_TABLE                                                                        \
+    ((MDB_dbi)-1) /* an older format, opened to be read only: no such table */
 
 /* LMDB limits a key to 511 bytes; ours are far below. */
 _Static_assert(KMY_ACCOUNT_BYTES_MAX <= 511 && KMY_LEDGER_REF_BYTES_MAX <= 511 &&
@@ -58,6 +64,7 @@ struct kmy_ledger {
     char *path;  /* owned */
     size_t map_bytes;
     MDB_dbi dbi[KMY_LEDGER_TABLES_COUNT];
+    bool migrate;        /* an older format may become ours */
     int owner_fd;        /* locked as long as we live: the one writer */
     MDB_txn *txn;        /* the batch, or NULL */
     bool changed;        /* this batch wrote something */
@@ -73,6 +80,10 @@ struct kmy_ledger {
     kmy_ledger_sweep_t swept_nonces;
     kmy_ledger_sweep_t swept_holds; /* the same of kmy_ledger_hold_expire */
     kmy_ledger_sweep_t swept_orders;
+    kmy_ledger_sweep_t swept_usage;
+    /* A row of usage being made (ledger_usage.c); owned. */
+    uint8_t *usage;
+    size_t usage_cap;
 };
 
 /* LMDB gave the environment up: closes it and opens it anew, with what was committed last; leases stay lent.  KMY_IO: the disk does not let us, again
@@ -136,6 +147,14 @@ kmy_err_t kmy_ledger_lease_get(kmy_ledger_t *l, MDB_txn *txn, uint64_t account_i
                                int64_t *open_nusd, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_lease_put(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
                                int64_t open_nusd, kmy_errctx_t *ctx);
+
+/* Adds to the account's usage in the hour of now_ns, inside a batch; behind the caller's move.  uses: of one mode, ascending by feed, each once. */
+kmy_err_t kmy_ledger_usage_add(kmy_ledger_t *l, uint64_t account_id, const kmy_use_t *uses,
+                               size_t count, int64_t now_ns, kmy_errctx_t *ctx);
+/* Entries above this one have their usage in rows: those before it are of an older format. */
+kmy_err_t kmy_ledger_usage_from_get(MDB_txn *txn, MDB_dbi meta, uint64_t *entry_id,
+                                    kmy_errctx_t *ctx);
+int kmy_ledger_usage_from_put(MDB_txn *txn, MDB_dbi meta, uint64_t entry_id);
 
 /* The lease that covers all holds of an account was given back: none of them is in force any more. */
 kmy_err_t kmy_ledger_holds_forget(kmy_ledger_t *l, uint64_t account_id, kmy_errctx_t *ctx);

@@ -206,29 +206,84 @@ kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
     return grant > 0 ? kmy_ledger_spoil(l, err, ctx) : err;
 }
 
-/* Up to two entries: what was spent, and what comes back. */
+/* What one entry can tell: uses[0..count) are of one mode and one price book. */
+static kmy_err_t consume(kmy_ledger_t *l, const kmy_ledger_report_t *r, const kmy_use_t *uses,
+                         size_t count, int64_t now_ns, kmy_account_row_t *row, kmy_errctx_t *ctx)
+{
+    uint64_t n = 0;
+    kmy_entry_t e = { .kind = KMY_ENTRY_CONSUME,
+                      .mode = (uint8_t)uses[0].mode,
+                      .shard = (uint16_t)r->shard,
+                      .account_id = r->account_id,
+                      .time_ns = now_ns,
+                      .feed_id = count == 1 ? uses[0].feed : 0,
+                      .price_book = uses[0].price_book };
+    for (size_t i = 0; i < count; i++) {
+        n += uses[i].count;
+        e.amount_nusd += uses[i].nusd; /* at most what was consumed: settle_check */
+    }
+    bool asked = e.mode == KMY_MODE_QUERY || e.mode == KMY_MODE_BATCH;
+    e.ticks_count = asked ? 0 : n;
+    e.queries_count = asked ? n : 0;
+    if (e.mode == KMY_MODE_NONE) { /* not told */
+        e.ticks_count = r->ticks_count;
+        e.queries_count = r->queries_count;
+    }
+    kmy_err_t err = kmy_ledger_move(l, row, &e, ctx);
+    return err == KMY_OK ? kmy_ledger_usage_add(l, r->account_id, uses, count, now_ns, ctx) : err;
+}
+
+static kmy_err_t consume_all(kmy_ledger_t *l, const kmy_ledger_report_t *r, int64_t now_ns,
+                             kmy_account_row_t *row, kmy_errctx_t *ctx)
+{
+    const kmy_use_t *u = r->uses;
+    kmy_err_t err = KMY_OK;
+    for (size_t from = 0, to = 0; err == KMY_OK && from < r->uses_count; from = to) {
+        while (to < r->uses_count && u[to].mode == u[from].mode &&
+               u[to].price_book == u[from].price_book)
+            to++;
+        err = consume(l, r, u + from, to - from, now_ns, row, ctx);
+    }
+    return err;
+}
+
+/* Who reports for what must be right about it: rows of usage follow from it, and so does the money. */
+static void uses_check(const kmy_ledger_report_t *r)
+{
+    int64_t nusd = 0;
+    uint64_t ticks = 0;
+    uint64_t queries = 0;
+    for (size_t i = 0; i < r->uses_count; i++) {
+        const kmy_use_t *u = &r->uses[i];
+        bool asked = u->mode == KMY_MODE_QUERY || u->mode == KMY_MODE_BATCH;
+        KMY_ASSERT(u->mode > KMY_MODE_NONE && u->mode < KMY_MODES && u->nusd >= 0);
+        KMY_ASSERT(i == 0 || kmy_use_compare(u - 1, u) < 0);
+        KMY_ASSERT(!__builtin_add_overflow(nusd, u->nusd, &nusd));
+        *(asked ? &queries : &ticks) += u->count;
+    }
+    KMY_ASSERT(nusd == r->consumed_nusd && ticks == r->ticks_count && queries == r->queries_count);
+}
+
+/* An entry for each mode and price book of what was spent, and one for what comes back. */
 static kmy_err_t settle_moves(kmy_ledger_t *l, const kmy_ledger_report_t *r, int64_t now_ns,
                               kmy_account_row_t *row, kmy_errctx_t *ctx)
 {
     kmy_err_t err = KMY_OK;
-    kmy_entry_t e = { .kind = KMY_ENTRY_CONSUME,
-                      .shard = (uint16_t)r->shard,
-                      .account_id = r->account_id,
-                      .time_ns = now_ns,
-                      .amount_nusd = r->consumed_nusd,
-                      .feed_id = r->feed_id,
-                      .ticks_count = r->ticks_count,
-                      .queries_count = r->queries_count };
-    if (r->consumed_nusd > 0 || r->ticks_count > 0 || r->queries_count > 0)
-        err = kmy_ledger_move(l, row, &e, ctx);
+    kmy_use_t all = { .feed = r->feed_id,
+                      .count = r->ticks_count + r->queries_count,
+                      .nusd = r->consumed_nusd };
+    if (r->uses_count > 0)
+        err = consume_all(l, r, now_ns, row, ctx);
+    else if (all.nusd > 0 || all.count > 0)
+        err = consume(l, r, &all, 1, now_ns, row, ctx);
     row->ticks_count += r->ticks_count;
     row->queries_count += r->queries_count;
     if (err == KMY_OK && r->returned_nusd > 0) {
-        e = (kmy_entry_t){ .kind = KMY_ENTRY_RETURN,
-                           .shard = (uint16_t)r->shard,
-                           .account_id = r->account_id,
-                           .time_ns = now_ns,
-                           .amount_nusd = r->returned_nusd };
+        kmy_entry_t e = { .kind = KMY_ENTRY_RETURN,
+                          .shard = (uint16_t)r->shard,
+                          .account_id = r->account_id,
+                          .time_ns = now_ns,
+                          .amount_nusd = r->returned_nusd };
         err = kmy_ledger_move(l, row, &e, ctx);
         if (err == KMY_OK)
             err = kmy_ledger_repay(l, row, r->account_id, now_ns, ctx);
@@ -245,6 +300,8 @@ kmy_err_t kmy_ledger_settle(kmy_ledger_t *l, const kmy_ledger_report_t *report, 
     KMY_ASSERT(r->shard < KMY_SHARDS_MAX);
     KMY_ASSERT(r->consumed_nusd >= 0);
     KMY_ASSERT(r->returned_nusd >= 0);
+    if (r->uses_count > 0)
+        uses_check(r);
     kmy_err_t err = kmy_ledger_writable(l, ctx);
     if (err == KMY_OK)
         err = kmy_ledger_account_get(l, l->txn, r->account_id, &row, ctx);
@@ -262,6 +319,7 @@ kmy_err_t kmy_ledger_settle(kmy_ledger_t *l, const kmy_ledger_report_t *report, 
         err = kmy_ledger_lease_put(l, r->account_id, r->shard, left, ctx);
     if (err == KMY_OK && (left != open_nusd || counts))
         err = kmy_ledger_account_put(l, r->account_id, &row, ctx);
+    err = kmy_ledger_spoil(l, err, ctx); /* a row of usage may be damaged, behind the first write */
     if (err == KMY_OK && out)
         err = kmy_ledger_account_fill(l, l->txn, r->account_id, &row, out, ctx);
     return left != open_nusd || counts ? kmy_ledger_spoil(l, err, ctx) : err;

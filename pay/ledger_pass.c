@@ -4,6 +4,7 @@
 #include "pay/ledger_audit_inside.h"
 #include "pay/ledger_bytes.h"
 #include "pay/ledger_payment_inside.h"
+#include "pay/ledger_usage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,7 @@ static kmy_err_t pass_sell(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_pa
     uint8_t number[KMY_NUMBER_BYTES];
     kmy_entry_t e = { .kind = KMY_ENTRY_PASS,
                       .mode = KMY_MODE_PASS,
+                      .price_book = o->price_book,
                       .account_id = o->account_id,
                       .time_ns = now_ns,
                       .amount_nusd = o->price_nusd,
@@ -61,10 +63,15 @@ static kmy_err_t pass_sell(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_pa
                       .ref = o->feeds[i],
                       .word_bytes = 4,
                       .ref_bytes = (uint8_t)strlen(o->feeds[i]) };
+    kmy_use_t use = { .mode = KMY_MODE_PASS, .nusd = o->price_nusd }; /* its ticks come later */
     int64_t before_ns;
     kmy_err_t err = pass_get(l, o->account_id, o->feeds[i], &before_ns, ctx);
     if (err == KMY_OK)
+        err = kmy_ledger_feed(l, o->feeds[i], &use.feed, ctx);
+    if (err == KMY_OK)
         err = kmy_ledger_move(l, row, &e, ctx);
+    if (err == KMY_OK)
+        err = kmy_ledger_usage_add(l, o->account_id, &use, 1, now_ns, ctx);
     if (err != KMY_OK)
         return err;
     *expires_ns = end_of(before_ns, now_ns);

@@ -23,6 +23,7 @@ typedef struct kmy_pass_order {
     const char *key;                       /* "": each order buys */
     uint32_t count;                        /* 1..KMY_PASS_FEEDS_MAX */
     int64_t price_nusd;                    /* of each, >= 0 */
+    uint32_t price_book;                   /* that says so; 0: not told */
     const char *feeds[KMY_PASS_FEEDS_MAX]; /* canonical names, each once */
 } kmy_pass_order_t;
 

@@ -105,11 +105,11 @@ kmy_err_t kmy_ledger_transfer_credit(kmy_ledger_t *l, const kmy_transfer_t *t, i
 /* The answer to a query's payment: consumes charged_nusd of the hold (1 to price_nusd; the rest is free again) and keeps body for 24 h.  KMY_DUPLICATE: there is one already (*kept, borrowed from the batch).
    body NULL: there is none, the hold goes back to the balance (a repetition: KMY_DUPLICATE, *kept NULL).  KMY_NO_BALANCE: a crash returned the hold and
    the account spent it elsewhere, or the payment was reversed.  KMY_CONFLICT: not settled, or no query's.  A kept body that is older than 24 h is not
-   given out any more (*kept NULL). */
-kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const void *body,
-                                    size_t body_bytes, int64_t charged_nusd, int64_t now_ns,
-                                    const void **kept, size_t *kept_bytes, kmy_account_t *acc,
-                                    kmy_errctx_t *ctx);
+   given out any more (*kept NULL).  as: what it is counted as, query or batch, with its feed and price book (its amount is charged_nusd); NULL: one query of no feed. */
+kmy_err_t kmy_ledger_payment_answer(kmy_ledger_t *l, const char *id, const kmy_use_t *as,
+                                    const void *body, size_t body_bytes, int64_t charged_nusd,
+                                    int64_t now_ns, const void **kept, size_t *kept_bytes,
+                                    kmy_account_t *acc, kmy_errctx_t *ctx);
 /* The answer that was kept for it; KMY_NOT_FOUND: none, or none any more.  Inside a batch only. */
 kmy_err_t kmy_ledger_payment_kept(kmy_ledger_t *l, const char *id, int64_t now_ns,
                                   const void **kept, size_t *kept_bytes, kmy_errctx_t *ctx);

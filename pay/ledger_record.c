@@ -91,9 +91,11 @@ bool kmy_entry_has_ref(kmy_entry_kind_t kind)
            kind == KMY_ENTRY_PASS;
 }
 
+enum { VERSION_BOOK = 2 }; /* of a PASS: with the price book, which it had not at first */
+
 /*  0 version   1 kind   2 from   3 to   4 shard (2)   6 mode   7 zero   8 account   16 time   24 amount
    CONSUME:   32 feed (4)   36 price book (4)   40 ticks   48 queries
-   CREDIT, REVERSE, DEBT, PASS:   32 length of word   33 length of ref   34 word, ref
+   CREDIT, REVERSE, DEBT, PASS:   32 length of word   33 length of ref   34 word, ref; of a PASS of version 2 the price book (4) behind them
    from and to follow from kind and are written all the same: a reader in another language needs no table, and the audit has one more
    thing that must agree. */
 size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
@@ -126,7 +128,12 @@ size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
     out[33] = e->ref_bytes;
     memcpy(out + 34, e->word, e->word_bytes);
     memcpy(out + 34 + e->word_bytes, e->ref, e->ref_bytes);
-    return (size_t)34 + e->word_bytes + e->ref_bytes;
+    size_t len = (size_t)34 + e->word_bytes + e->ref_bytes;
+    if (e->kind != KMY_ENTRY_PASS || e->price_book == 0)
+        return len;
+    out[0] = VERSION_BOOK;
+    kmy_put32(out + len, e->price_book);
+    return len + 4;
 }
 
 static bool ref_tail_decode(const uint8_t *in, size_t len, kmy_entry_t *e)
@@ -141,13 +148,21 @@ static bool ref_tail_decode(const uint8_t *in, size_t len, kmy_entry_t *e)
         return false;
     e->word = (const char *)in + 34;
     e->ref = e->word + e->word_bytes;
-    return len == (size_t)34 + e->word_bytes + e->ref_bytes;
+    size_t texts = (size_t)34 + e->word_bytes + e->ref_bytes;
+    if (in[0] == KMY_RECORD_VERSION)
+        return len == texts;
+    if (len != texts + 4)
+        return false;
+    e->price_book = kmy_get32(in + texts);
+    return e->price_book > 0;
 }
 
 bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
 {
     const uint8_t *in = bytes;
-    if (len < KMY_ENTRY_HEAD_BYTES || in[0] != KMY_RECORD_VERSION || in[7] != 0)
+    if (len < KMY_ENTRY_HEAD_BYTES || in[7] != 0)
+        return false;
+    if (in[0] != KMY_RECORD_VERSION && (in[0] != VERSION_BOOK || in[1] != KMY_ENTRY_PASS))
         return false;
     if (in[1] < KMY_ENTRY_CREDIT || in[1] >= KMY_ENTRY_KINDS_END || in[6] >= KMY_MODES)
         return false;

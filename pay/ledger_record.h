@@ -8,13 +8,14 @@
 #define KMY_PAY_LEDGER_RECORD_H
 
 #include "base/limits.h"
+#include "pay/use.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define KMY_LEDGER_FORMAT                                                                          \
-    2 /* of the whole environment; newer ones are refused at open, 1 becomes 2 there: it had no payments and no debt */
+    3 /* of the whole environment; newer ones are refused at open, older ones but for migration: 1 had no payments and no debt, 2 no usage */
 #define KMY_LEDGER_REF_BYTES_MAX   128 /* payment id or idempotency key, without terminator */
 #define KMY_LEDGER_NONCE_BYTES_MAX 192 /* of a sign-in, with its terminator */
 #define KMY_LEDGER_KIND_BYTES_MAX  15  /* "grant", "x402": without terminator */
@@ -56,16 +57,6 @@ typedef enum {
     KMY_ENTRY_KINDS_END
 } kmy_entry_kind_t;
 
-/* What was used, as GET /v1/account/usage tells it. */
-typedef enum {
-    KMY_MODE_NONE, /* no use, or of a time that did not tell */
-    KMY_MODE_STREAM,
-    KMY_MODE_QUERY,
-    KMY_MODE_BATCH,
-    KMY_MODE_PASS, /* a pass that was bought, and ticks that came by it */
-    KMY_MODES
-} kmy_mode_t;
-
 typedef struct kmy_entry {
     kmy_entry_kind_t kind; /* gives from and to */
     uint8_t mode;          /* kmy_mode_t */
@@ -73,9 +64,9 @@ typedef struct kmy_entry {
     uint64_t account_id;
     int64_t time_ns;
     int64_t amount_nusd;
+    uint32_t price_book; /* CONSUME and PASS: version; 0: of a time that did not tell */
     /* CONSUME only */
-    uint32_t feed_id;
-    uint32_t price_book; /* 0; room for the price book's version */
+    uint32_t feed_id; /* the ledger's number; 0: several, as the account's row of usage tells */
     uint64_t ticks_count;
     uint64_t queries_count;
     /* CREDIT, REVERSE, DEBT, PASS only; borrowed, not terminated */
@@ -88,7 +79,7 @@ typedef struct kmy_entry {
 #define KMY_ENTRY_HEAD_BYTES    32
 #define KMY_ENTRY_CONSUME_BYTES (KMY_ENTRY_HEAD_BYTES + 24)
 #define KMY_ENTRY_BYTES_MAX                                                                        \
-    (KMY_ENTRY_HEAD_BYTES + 2 + KMY_LEDGER_KIND_BYTES_MAX + KMY_LEDGER_REF_BYTES_MAX)
+    (KMY_ENTRY_HEAD_BYTES + 2 + KMY_LEDGER_KIND_BYTES_MAX + KMY_LEDGER_REF_BYTES_MAX + 4)
 
 kmy_side_t kmy_entry_from(kmy_entry_kind_t kind);
 kmy_side_t kmy_entry_to(kmy_entry_kind_t kind);

@@ -110,8 +110,9 @@ static inline kmy_err_t pay_answer_for(rig_t *r, unsigned n, const char *body, i
     const void *bytes;
     size_t len;
     pay_id(id, n);
-    kmy_err_t err = kmy_ledger_payment_answer(r->ledger, id, body, body ? strlen(body) + 1 : 0,
-                                              charged_nusd, now_ns, &bytes, &len, acc, &r->ctx);
+    kmy_err_t err =
+        kmy_ledger_payment_answer(r->ledger, id, NULL, body, body ? strlen(body) + 1 : 0,
+                                  charged_nusd, now_ns, &bytes, &len, acc, &r->ctx);
     if (kept)
         *kept = bytes;
     return err;

@@ -7,11 +7,13 @@
    sim_ledger SEED COUNT   from that one on */
 #include "tests/ledger_payment_rig.h"
 
+#include "pay/ledger_usage.h"
+
 #include <signal.h>
 #include <sys/resource.h>
 
 enum { SEEDS = 1000, BATCHES = 40, PAYERS = 3, PAYMENTS = 21, TXS = 6, LOGS = 2, SHARDS = 3 };
-enum { ACCOUNTS = PAYERS + 2, REFS = 6, NONCES = 3 };
+enum { ACCOUNTS = PAYERS + 2, REFS = 6, NONCES = 3, FEEDS = 3, USES = 1024 };
 #define HOUR (INT64_C(3600) * 1000000000)
 
 static const char *const chains[2] = { BASE, MAIN };
@@ -37,6 +39,11 @@ typedef struct mclaim {
     int64_t amount;
 } mclaim_t;
 
+typedef struct muse {
+    int64_t hour, count, nusd;
+    uint8_t slot, feed, mode; /* feed: 0 several, else behind its name's number */
+} muse_t;
+
 typedef struct model {
     macc_t acc[ACCOUNTS];
     mpay_t pay[PAYMENTS];
@@ -47,6 +54,8 @@ typedef struct model {
         int64_t amount;
     } ref[REFS];
     int64_t nonce_until[NONCES]; /* 0: not spent */
+    muse_t use[USES];
+    unsigned uses;
 } model_t;
 
 typedef struct sim {
@@ -97,6 +106,18 @@ static void agree(sim_t *s, const char *what, unsigned a, unsigned b, kmy_err_t 
         printf("%3d %s %u %u: %s\n", s->batch, what, a, b, kmy_err_code(err));
     CHECK(err == want, "%s %u %u: the ledger says %s (%s), the model %s", what, a, b,
           kmy_err_code(err), s->rig.ctx.detail, kmy_err_code(want));
+}
+
+static void used(sim_t *s, unsigned slot, unsigned feed, kmy_mode_t mode, int64_t count,
+                 int64_t nusd)
+{
+    CHECK(s->m.uses < USES, "%u", s->m.uses);
+    s->m.use[s->m.uses++] = (muse_t){ .hour = s->now / HOUR,
+                                      .count = count,
+                                      .nusd = nusd,
+                                      .slot = (uint8_t)slot,
+                                      .feed = (uint8_t)feed,
+                                      .mode = (uint8_t)mode };
 }
 
 /* --- the model's money -------------------------------------------------------------------------- */
@@ -367,6 +388,7 @@ static void do_answer(sim_t *s)
     }
     p->hold = false;
     a->consumed += charged;
+    used(s, slot_of(p->payer, p->chain), 0, KMY_MODE_QUERY, 1, charged);
 }
 
 static void name_of(const sim_t *s, unsigned slot, char out[KMY_ACCOUNT_BYTES_MAX])
@@ -434,6 +456,32 @@ static void do_lease(sim_t *s)
     a->leased[shard] += granted;
 }
 
+static const char *const feeds[FEEDS] = { "SOL/USD", "BTC/USD", "ETH/USD" };
+
+static int by_order(const void *a, const void *b)
+{
+    return kmy_use_compare(a, b);
+}
+
+/* Splits what was spent among some feeds and modes; tells report and model. */
+static size_t share_out(sim_t *s, unsigned slot, kmy_ledger_report_t *r, kmy_use_t uses[FEEDS])
+{
+    int64_t left = r->consumed_nusd;
+    r->ticks_count = r->queries_count = 0;
+    for (unsigned i = 0; i < FEEDS; i++) {
+        kmy_use_t *u = &uses[i];
+        *u = (kmy_use_t){ .mode = 1 + some(s, KMY_MODES - 1), .count = 1 + some(s, 9) };
+        u->nusd = i + 1 < FEEDS ? left / 2 : left;
+        left -= u->nusd;
+        used(s, slot, 1 + i, (kmy_mode_t)u->mode, (int64_t)u->count, u->nusd);
+        bool asked = u->mode == KMY_MODE_QUERY || u->mode == KMY_MODE_BATCH;
+        *(asked ? &r->queries_count : &r->ticks_count) += u->count;
+        CHECK(kmy_ledger_feed(s->rig.ledger, feeds[i], &u->feed, &s->rig.ctx) == KMY_OK, "feed");
+    }
+    qsort(uses, FEEDS, sizeof *uses, by_order);
+    return FEEDS;
+}
+
 static void do_report(sim_t *s)
 {
     unsigned at = some(s, ACCOUNTS * SHARDS), tries = 0;
@@ -451,6 +499,13 @@ static void do_report(sim_t *s)
                               .consumed_nusd = spent,
                               .returned_nusd = back,
                               .ticks_count = 1 };
+    kmy_use_t uses[FEEDS];
+    if (some(s, 4)) {
+        r.uses = uses;
+        r.uses_count = share_out(s, slot, &r, uses);
+    } else {
+        used(s, slot, 0, KMY_MODE_NONE, 1, spent);
+    }
     agree(s, "report", slot, shard, kmy_ledger_settle(s->rig.ledger, &r, s->now, NULL, &s->rig.ctx),
           KMY_OK);
     a->leased[shard] -= spent + back;
@@ -496,6 +551,37 @@ static int64_t check_account(sim_t *s, unsigned slot)
     return a->credited;
 }
 
+/* A window of the last 30 days at most: what the ledger says of it is what was used in it, feed by feed. */
+static void check_usage(sim_t *s, unsigned slot)
+{
+    static const int64_t windows[] = { 0, 1, 24, 30 * 24 };
+    int64_t from = s->now / HOUR - windows[some(s, 4)];
+    kmy_usage_sums_t want[FEEDS + 1] = { { .count = { 0 } } };
+    kmy_usage_sums_t total = { .count = { 0 } };
+    kmy_usage_t *u;
+    for (unsigned i = 0; i < s->m.uses; i++) {
+        const muse_t *m = &s->m.use[i];
+        if (m->slot != slot || m->hour < from)
+            continue;
+        want[m->feed].count[m->mode] += (uint64_t)m->count;
+        want[m->feed].nusd[m->mode] += m->nusd;
+        total.count[m->mode] += (uint64_t)m->count;
+        total.nusd[m->mode] += m->nusd;
+    }
+    kmy_err_t err = kmy_ledger_usage(s->rig.ledger, look(s, slot).id, from * HOUR, 0, FEEDS + 1, &u,
+                                     &s->rig.ctx);
+    CHECK(err == KMY_OK, "usage of slot %u: %s", slot, s->rig.ctx.detail);
+    CHECK(memcmp(&u->total, &total, sizeof total) == 0, "usage of slot %u", slot);
+    for (unsigned i = 0; i < u->count; i++) {
+        unsigned feed = 0;
+        for (unsigned k = 0; k < FEEDS; k++)
+            feed = strcmp(u->feeds[i].name, feeds[k]) == 0 ? k + 1 : feed;
+        CHECK(memcmp(&u->feeds[i].sums, &want[feed], sizeof *want) == 0, "slot %u: usage of %s",
+              slot, u->feeds[i].name);
+    }
+    free(u);
+}
+
 static void check_payment(sim_t *s, unsigned n)
 {
     const mpay_t *p = &s->m.pay[n];
@@ -521,6 +607,8 @@ static void check_all(sim_t *s)
     for (unsigned i = 0; i < ACCOUNTS; i++) {
         accounts += s->m.acc[i].there;
         credited += s->m.acc[i].there ? check_account(s, i) : 0;
+        if (s->m.acc[i].there)
+            check_usage(s, i);
     }
     for (unsigned n = 0; n < PAYMENTS; n++)
         check_payment(s, n);
@@ -606,6 +694,7 @@ static void run_batch(sim_t *s)
         do_answer,  do_answer,  do_reverse, do_grant, do_lease, do_lease,  do_report, do_nonce,
     };
     s->now += some(s, 30) == 0 ? 30 * HOUR : some(s, 3) * HOUR;
+    s->now += some(s, 60) == 0 ? 32 * 24 * HOUR : 0; /* all there is becomes old */
     s->before = s->m;
     CHECK(kmy_ledger_begin(s->rig.ledger, &s->rig.ctx) == KMY_OK, "%s", s->rig.ctx.detail);
     for (unsigned n = 1 + some(s, 8); n > 0; n--)

@@ -1,6 +1,8 @@
 /* The audit finds each kind of damage.  It is planted with plain LMDB calls, as a broken disk or a bug would. */
 #include "tests/ledger_payment_rig.h"
 
+#include "pay/ledger_usage.h"
+
 #include <lmdb.h>
 
 enum how { FLIP, DROP, PUT_OTHER };
@@ -20,6 +22,8 @@ typedef struct damage {
 #define K(text) text, sizeof(text) - 1
 #define ID(n)   K("\0\0\0\0\0\0\0" n)
 #define NONE    NULL, 0
+
+#define USAGE K("\0\0\0\0\0\0\0\1\0\7\x9b\xb3") /* account 1, the hour of NOW */
 
 /* The ledger below has, by entries: 1 credit a, 2 credit b, 3 lease a to 0, 4 lease a to 1, 5 consume a 0, 6 return a 0. */
 static const damage_t damages[] = {
@@ -55,6 +59,21 @@ static const damage_t damages[] = {
       "shard 1" },
     { "a lease nobody was given", "leases", K("\0\0\0\0\0\0\0\1\0\0\0\1"), PUT_OTHER, 0,
       K("\0\0\0\0\0\0\0\2\0\0\0\1"), "account 2" },
+    { "count in a row of usage", "usage", USAGE, FLIP, 16, NONE, "in mode stream is 0 nano-USD" },
+    { "amount in a row of usage", "usage", USAGE, FLIP, 24, NONE, "in mode stream is" },
+    { "mode in a row of usage", "usage", USAGE, FLIP, 12, NONE, "in mode" },
+    { "feed in a row of usage", "usage", USAGE, FLIP, 9, NONE, "usage of account 1 is damaged" },
+    { "version of a row of usage", "usage", USAGE, FLIP, 0, NONE, "a row of usage is damaged" },
+    { "a row of usage", "usage", USAGE, DROP, 0, NONE, "usage of account 1 in mode stream" },
+    { "a row of usage too many", "usage", USAGE, PUT_OTHER, 0, K("\0\0\0\0\0\0\0\2\0\7\x9b\xb3"),
+      "usage of account 2 in mode stream" },
+    { "mode of an entry", "journal", ID("\5"), FLIP, 6, NONE, "usage of account 1" },
+    { "feed of an entry", "journal", ID("\5"), FLIP, 33, NONE, "has no name" },
+    { "price book of an entry", "journal", ID("\5"), FLIP, 36, NONE, "names price book 1" },
+    { "name of a feed", "feeds", ID("\1"), FLIP, 8, NONE, "the name of feed 1" },
+    { "a feed", "feeds", ID("\1"), DROP, 0, NONE, "has no name" },
+    { "number of a feed", "feed_ids", K("SOL/USD"), FLIP, 8, NONE, "the name of feed 1" },
+    { "a feed's number", "feed_ids", K("SOL/USD"), DROP, 0, NONE, "the name of feed 1" },
     { "sums of the totals", "meta", K("totals"), FLIP, 8, NONE, "totals" },
     { "count of accounts", "meta", K("totals"), FLIP, 40, NONE, "" },
     { "count of entries", "meta", K("totals"), FLIP, 48, NONE, "entries" },
@@ -73,9 +92,12 @@ static void make_ledger(rig_t *r)
                      KMY_OK);
     assert_int_equal(kmy_ledger_lease(r->ledger, 1, 1, 3 * USD, NOW, &granted, NULL, &r->ctx),
                      KMY_OK);
+    kmy_use_t use = { .mode = KMY_MODE_STREAM, .count = 1000, .nusd = USD };
+    assert_int_equal(kmy_ledger_feed(r->ledger, "SOL/USD", &use.feed, &r->ctx), KMY_OK);
     kmy_ledger_report_t report = { .account_id = 1,
                                    .shard = 0,
-                                   .feed_id = 7,
+                                   .uses = &use,
+                                   .uses_count = 1,
                                    .consumed_nusd = 1 * USD,
                                    .returned_nusd = USD / 2,
                                    .ticks_count = 1000 };
@@ -271,14 +293,14 @@ static void what_does_not_add_up_is_not_opened_for_business(void **state)
 
 static void a_newer_format_is_left_alone(void **state)
 {
-    static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" }; /* 2 + 256 */
+    static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" }; /* 3 + 256 */
     rig_t r;
     kmy_ledger_audit_t audit;
     (void)state;
     make_ledger(&r);
     plant(r.path, &newer);
     assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CONFIG);
-    assert_non_null(strstr(r.ctx.detail, "format 258"));
+    assert_non_null(strstr(r.ctx.detail, "format 259"));
     assert_int_equal(kmy_ledger_audit_path(r.path, &audit, &r.ctx), KMY_CONFIG);
     plant(r.path, &newer); /* and back */
     rig_open(&r);
@@ -286,13 +308,15 @@ static void a_newer_format_is_left_alone(void **state)
     rig_remove(&r);
 }
 
-/* As a program wrote it that knew no payments: without their tables. */
-static void make_format_1(const char *path)
+/* As a program wrote it that knew no usage, or no payments either: without their tables. */
+static void make_older(const char *path, uint8_t format)
 {
-    static const char *const tables[] = { "chains",     "receipts",  "payments", "promises",
+    static const char *const tables[] = { "usage",      "feeds",     "feed_ids", "books", /* 3 */
+                                          "chains",     "receipts",  "payments", "promises",
                                           "presented",  "open",      "claims",   "open_payers",
                                           "client_ids", "addresses", "holds",    "answers",
                                           "nonces",     "passes",    "orders" };
+    const size_t count = format == 2 ? 4 : sizeof tables / sizeof *tables;
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
@@ -300,40 +324,58 @@ static void make_format_1(const char *path)
     assert_int_equal(mdb_env_set_maxdbs(env, 32), 0);
     assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+    for (size_t i = 0; i < count; i++) {
         assert_int_equal(mdb_dbi_open(txn, tables[i], 0, &dbi), 0);
         assert_int_equal(mdb_drop(txn, dbi, 1), 0);
     }
-    uint8_t one[16] = { 1, 0, 0, 0, 0, 0, 0, 0, 1 };
+    uint8_t number[16] = { 1, 0, 0, 0, 0, 0, 0, 0, format };
     MDB_val key = { 6, (void *)"format" };
-    MDB_val value = { sizeof one, one };
+    MDB_val value = { sizeof number, number };
     assert_int_equal(mdb_dbi_open(txn, "meta", 0, &dbi), 0);
     assert_int_equal(mdb_put(txn, dbi, &key, &value, 0), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
 }
 
-static void a_ledger_of_format_1_is_read_as_it_is_and_opened_as_format_2(void **state)
+/* What was consumed before has no usage, and what comes after it has: the audit tells the one from the other. */
+static void an_older_format_is_read_as_it_is_and_opened_only_to_be_migrated(void **state)
 {
-    rig_t r;
     (void)state;
-    make_ledger(&r);
-    make_format_1(r.path);
-    kmy_ledger_audit_t before = rig_audit(&r);
-    assert_int_equal(before.faults_count, 0);
-    assert_int_equal(before.credited_nusd, 15 * USD);
-    assert_int_equal(before.payments_count, 0);
-    rig_open(&r);
-    rig_assert_clean(&r);
-    rig_begin(&r);
-    assert_int_equal(kmy_ledger_revoke(r.ledger, "x", NOW, &r.ctx), KMY_OK);
-    rig_commit(&r);
-    rig_close(&r);
-    static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" };
-    plant(r.path, &newer);
-    assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CONFIG);
-    assert_non_null(strstr(r.ctx.detail, "format 258"));
-    rig_remove(&r);
+    for (uint8_t format = 1; format <= 2; format++) {
+        rig_t r;
+        int64_t granted;
+        make_ledger(&r);
+        make_older(r.path, format);
+        kmy_ledger_audit_t before = rig_audit(&r);
+        assert_int_equal(before.faults_count, 0);
+        assert_int_equal(before.credited_nusd, 15 * USD);
+        assert_int_equal(before.payments_count, 0);
+        assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CONFIG);
+        assert_non_null(strstr(r.ctx.detail, "--migrate"));
+        assert_int_equal(rig_audit(&r).faults_count, 0); /* and nothing was touched */
+        kmy_ledger_options_t migrate = { .migrate = true };
+        assert_int_equal(kmy_ledger_open_with(&r.ledger, r.path, &migrate, &r.recovery, &r.ctx),
+                         KMY_OK);
+        rig_assert_clean(&r);
+        rig_begin(&r);
+        kmy_use_t use = { .mode = KMY_MODE_QUERY, .count = 1, .nusd = 5 };
+        assert_int_equal(kmy_ledger_feed(r.ledger, "BTC/USD", &use.feed, &r.ctx), KMY_OK);
+        kmy_ledger_report_t report = {
+            .account_id = 1, .consumed_nusd = 5, .queries_count = 1, .uses = &use, .uses_count = 1
+        };
+        assert_int_equal(kmy_ledger_lease(r.ledger, 1, 0, 10, NOW, &granted, NULL, &r.ctx), KMY_OK);
+        assert_int_equal(kmy_ledger_settle(r.ledger, &report, NOW, NULL, &r.ctx), KMY_OK);
+        rig_commit(&r);
+        rig_close(&r);
+        rig_assert_clean(&r);
+        rig_open(&r); /* it is ours by now */
+        rig_close(&r);
+        static const damage_t newer = { "", "meta", K("format"), FLIP, 9, NONE, "" };
+        plant(r.path, &newer);
+        assert_int_equal(kmy_ledger_open(&r.ledger, r.path, NULL, &r.ctx), KMY_CONFIG);
+        assert_non_null(strstr(r.ctx.detail, "format 259"));
+        rig_remove(&r);
+    }
 }
 
 static void an_empty_environment_is_no_ledger(void **state)
@@ -362,7 +404,7 @@ int main(void)
         cmocka_unit_test(an_honest_ledger_has_no_faults_and_its_sums_are_told),
         cmocka_unit_test(what_does_not_add_up_is_not_opened_for_business),
         cmocka_unit_test(a_newer_format_is_left_alone),
-        cmocka_unit_test(a_ledger_of_format_1_is_read_as_it_is_and_opened_as_format_2),
+        cmocka_unit_test(an_older_format_is_read_as_it_is_and_opened_only_to_be_migrated),
         cmocka_unit_test(an_empty_environment_is_no_ledger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,6 +88,7 @@ static void no_other_length_or_version_is_taken(void **state)
         kmy_entry_t e = { .kind = kinds[i],
                           .account_id = 1,
                           .amount_nusd = 1,
+                          .price_book = 3,
                           .word = "w",
                           .ref = "r",
                           .word_bytes = 1,
@@ -95,11 +96,15 @@ static void no_other_length_or_version_is_taken(void **state)
         kmy_entry_t out;
         uint8_t bytes[KMY_ENTRY_BYTES_MAX + 8] = { 0 };
         size_t len = kmy_entry_encode(&e, bytes);
+        assert_true(kmy_entry_decode(bytes, len, &out));
+        bool booked = e.kind == KMY_ENTRY_PASS || e.kind == KMY_ENTRY_CONSUME;
+        assert_int_equal(out.price_book, booked ? 3 : 0);
         for (size_t n = 0; n <= len + 1; n++)
             assert_int_equal(kmy_entry_decode(bytes, n, &out), n == len);
         for (int version = 0; version < 256; version++) {
             bytes[0] = (uint8_t)version;
-            assert_int_equal(kmy_entry_decode(bytes, len, &out), version == 1);
+            assert_int_equal(kmy_entry_decode(bytes, len, &out),
+                             version == (e.kind == KMY_ENTRY_PASS ? 2 : 1));
         }
     }
 }
