@@ -9,6 +9,7 @@
 #include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
+#include "engine/uses.h"
 
 #include <string.h>
 
@@ -229,8 +230,9 @@ static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_n
     if (amount_nusd > most - l->granted_nusd)
         amount_nusd = most - l->granted_nusd;
     if (amount_nusd <= 0) {
-        acc->retry_nusd = 0;
-        return;
+        if (l->spent_nusd == 0)
+            acc->retry_nusd = 0;
+        return; /* else what is on its way to sockets is reported first: at the next housekeeping */
     }
     kmy_ask_t a = {
         .kind = KMY_ASK_LEASE,
@@ -284,12 +286,19 @@ kmy_cover_t kmy_account_cover(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t 
     return KMY_COVER_WAIT;
 }
 
-void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd)
+void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd, uint32_t feed,
+                        kmy_mode_t mode)
 {
     if (s->head_only)
         return;
     bool taken = kmy_meter_take_query(&acc->lease, price_nusd);
     KMY_ASSERT(taken);
+    kmy_uses_add(&acc->uses, &(kmy_use_t){ .feed = kmy_use_feed(feed),
+                                           .mode = mode,
+                                           .price_book = s->price_book,
+                                           .discount_percent = acc->discount_percent,
+                                           .count = 1,
+                                           .nusd = price_nusd });
     KMY_COUNT(s->metrics, consumed_nusd_total, price_nusd);
     kmy_account_touch(s, acc);
     kmy_account_refill(s, acc);
@@ -437,40 +446,52 @@ void kmy_account_told(kmy_shard_t *s, const kmy_tell_t *tell)
 
 /* --- reports ------------------------------------------------------------------------------- */
 
-/* false: the queue was full, nothing changed. */
+/* What was told is not this shard's any more. */
+static void was_told(kmy_lease_t *l, const kmy_ask_t *a)
+{
+    KMY_ASSERT(a->consumed_nusd <= l->spent_nusd);
+    KMY_ASSERT(a->ticks_count <= l->ticks_count && a->queries_count <= l->queries_count);
+    l->granted_nusd -= a->consumed_nusd + a->returned_nusd;
+    l->left_nusd -= a->returned_nusd;
+    l->spent_nusd -= a->consumed_nusd;
+    l->ticks_count -= a->ticks_count;
+    l->queries_count -= a->queries_count;
+    kmy_lease_check(l);
+}
+
+/* What was delivered, and for what; ticks that are on their way to a socket while a send is gathered are taken from the lease already, and are reported when
+   it is known what the socket took of them.  false: the queue was full, nothing changed. */
 static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nusd, bool closes,
                    urgency_t when)
 {
     kmy_lease_t *l = &acc->lease;
     kmy_lease_check(l);
     KMY_ASSERT(returned_nusd <= l->left_nusd);
+    kmy_uses_take_all(s, acc);
     kmy_ask_t a = {
         .kind = KMY_ASK_REPORT,
         .slot = slot_of(s, acc),
         .gen = acc->gen,
         .closes = closes,
         .account_id = acc->id,
-        .consumed_nusd = l->spent_nusd,
         .returned_nusd = returned_nusd,
-        .ticks_count = l->ticks_count,
-        .queries_count = l->queries_count,
     };
-    if (!ask(s, &a, when))
+    kmy_uses_report(&acc->uses, &a);
+    if (!ask(s, &a, when)) {
+        kmy_uses_undo(&acc->uses, &a);
         return false; /* nothing is lost: it all stands in the lease still */
+    }
     int64_t period_ns = s->now_ns - acc->report_ns;
     if (period_ns > 0) {
-        int64_t rate = (int64_t)((__int128)l->spent_nusd * KMY_NS_PER_S / period_ns);
+        int64_t rate = (int64_t)((__int128)a.consumed_nusd * KMY_NS_PER_S / period_ns);
         set_rate(s, acc, rate > acc->rate_nusd_s ? rate : (acc->rate_nusd_s * 3 + rate) / 4);
     }
     acc->report_ns = s->now_ns;
     acc->free_nusd += returned_nusd;
-    l->granted_nusd -= l->spent_nusd + returned_nusd;
-    l->left_nusd -= returned_nusd;
-    l->spent_nusd = 0;
-    l->ticks_count = 0;
-    l->queries_count = 0;
-    kmy_lease_check(l);
+    was_told(l, &a);
     if (closes) {
+        KMY_ASSERT(l->granted_nusd == 0 && l->ticks_count == 0 && l->queries_count == 0);
+        kmy_uses_free(&acc->uses);
         kmy_strmap_del(&s->account_names, acc->name, strlen(acc->name));
         kmy_passes_forget(acc);
         acc->state = KMY_ACCOUNT_FREE;

@@ -62,8 +62,10 @@ static inline int64_t kmy_account_price(const kmy_shard_account_t *acc, int64_t 
     return kmy_price_discounted(price_nusd, acc->discount_percent);
 }
 
-/* Takes one answer's price; the caller saw to it that the lease covers it (kmy_query_secure), in this very turn. */
-void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd);
+/* Takes one answer's price, or one item's, counted for a feed (idx) as a query or in a batch; the caller saw to it that the lease covers it
+   (kmy_query_secure), in this very turn. */
+void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd, uint32_t feed,
+                        kmy_mode_t mode);
 
 /* Its discount is known, or will not be in time: from here on it can be used (discount.h). */
 void kmy_account_opened(kmy_shard_t *s, kmy_shard_account_t *acc);

@@ -4,10 +4,13 @@
 
 #include "engine/shard_types.h"
 
-/* Both: true = answered, false = parked. */
+/* All: true = answered, false = parked. */
 bool kmy_account_get_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                            kmy_view_t body);
 bool kmy_account_revoke_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                               kmy_view_t body);
+/* ?window=1h, 24h (default) or 30d, &cursor= of the page before. */
+bool kmy_account_usage_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                             kmy_view_t body);
 
 #endif

@@ -97,6 +97,7 @@ static void answer(kmy_cashier_t *c, uint32_t shard, uint32_t slip, kmy_job_t *j
         KMY_ASSERT(s->body_bytes > 0 && s->body_bytes <= sizeof job->body);
         job->body_bytes = s->body_bytes;
         job->charged_nusd = s->charged_nusd;
+        job->use = s->use;
         memcpy(job->body, s->body, s->body_bytes);
     }
     to_keeper(c, job, shard, slip, kept);

@@ -9,6 +9,7 @@
 #include "engine/paid.h"
 #include "engine/reply.h"
 #include "engine/throttle.h"
+#include "engine/uses.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -187,7 +188,8 @@ static bool compose(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t 
 {
     const order_t *o = arg;
     uint32_t shown = put_answer(s, b, o);
-    if (shown == 0 || !kmy_paid_charge(bill, o->feed->query_nusd * shown))
+    if (shown == 0 ||
+        !kmy_paid_charge(bill, o->feed->query_nusd * shown, kmy_use_feed(o->feed->idx), 0))
         return false;
     put_bill(b, bill->charged_nusd, bill->left_nusd);
     return true;
@@ -199,7 +201,7 @@ static void give(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
 {
     kmy_buf_t b = kmy_reply_body(s);
     int64_t price_nusd = kmy_account_price(acc, o->feed->query_nusd * put_answer(s, &b, o));
-    kmy_account_charge(s, acc, price_nusd);
+    kmy_account_charge(s, acc, price_nusd, o->feed->idx, KMY_MODE_QUERY);
     put_bill(&b, price_nusd, kmy_account_balance(acc));
     kmy_reply_json(s, c, req, &b);
 }

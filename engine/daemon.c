@@ -18,7 +18,7 @@
 #include "engine/session_table.h"
 #include "engine/shard.h"
 #include "engine/topology.h"
-#include "pay/ledger.h"
+#include "pay/ledger_book.h"
 #include "pay/token_jws.h"
 #include "store/snapshot.h"
 #include "wire/flat.h"
@@ -43,6 +43,7 @@ enum { METRICS_FIXED = 5, ADMIN_TOKEN_BYTES = 64, PATH_BYTES = KMY_CONFIG_TEXT_B
 struct kmy_daemon {
     const kmy_config_t *config;
     kmy_config_t live;     /* what is in force: config, and what was taken over since */
+    uint32_t price_book;   /* at the start */
     kmy_reload_t *reloads; /* all that were given to the shards; owned */
     int lock_fd;
     kmy_catalog_t catalog;
@@ -273,6 +274,29 @@ static bool keep_revoked(void *arg, const char *jti, int64_t expires_ns)
     return true;
 }
 
+static kmy_price_book_t book_of(const kmy_config_t *c)
+{
+    return (kmy_price_book_t){ .query_nusd = c->prices.query_nusd,
+                               .market_query_nusd = c->prices.market_query_nusd,
+                               .tick_nusd = c->prices.tick_nusd,
+                               .pass_nusd = c->prices.pass_nusd,
+                               .batch_discount_percent = (uint32_t)c->prices.batch_discount_percent,
+                               .batch_from = (uint32_t)c->prices.batch_from };
+}
+
+/* Before the keeper has the ledger. */
+static kmy_err_t open_book(kmy_daemon_t *d, kmy_errctx_t *ctx)
+{
+    kmy_price_book_t book = book_of(d->config);
+    kmy_err_t err = kmy_ledger_begin(d->ledger, ctx);
+    if (err != KMY_OK)
+        return err;
+    err = kmy_ledger_book(d->ledger, &book, kmy_wall_ns(), ctx);
+    kmy_err_t committed = kmy_ledger_commit(d->ledger, err == KMY_OK ? ctx : NULL);
+    d->price_book = book.version;
+    return err == KMY_OK ? committed : err;
+}
+
 static kmy_err_t open_ledger(kmy_daemon_t *d, bool migrate, kmy_errctx_t *ctx)
 {
     char path[PATH_BYTES];
@@ -286,6 +310,9 @@ static kmy_err_t open_ledger(kmy_daemon_t *d, bool migrate, kmy_errctx_t *ctx)
         kmy_log(KMY_LOG_WARN, "kamiyod",
                 "recovered: %llu leases of %lld nano-USD went back to their accounts",
                 (unsigned long long)recovery.leases_count, (long long)recovery.leases_nusd);
+    err = open_book(d, ctx);
+    if (err != KMY_OK)
+        return err;
     return kmy_ledger_visit_revoked(d->ledger, kmy_wall_ns(), keep_revoked, d, ctx);
 }
 
@@ -334,6 +361,7 @@ static kmy_err_t start_shards(kmy_daemon_t *d, const kmy_daemon_options_t *optio
             .cpu = d->config->shards.pin && d->shards_count <= cpus_count ? cpu[i] : -1,
             .listen_fd = { -1, -1 },
             .config = d->config,
+            .price_book = d->price_book,
             .catalog = &d->catalog,
             .topology = &d->topology,
             .feeds = &d->feeds,
@@ -542,14 +570,19 @@ kmy_err_t kmy_daemon_reload(kmy_daemon_t *d, const kmy_config_t *fresh, kmy_errc
     kmy_reload_t *r = malloc(sizeof *r);
     if (!r)
         return KMY_FAIL(ctx, KMY_IO, "out of memory");
-    kmy_err_t err = d->tls ? kmy_tls_reload(d->tls, ctx) : KMY_OK;
+    r->config = d->live;
+    kmy_config_take_live(&r->config, fresh);
+    kmy_price_book_t book = book_of(&r->config);
+    kmy_err_t err = kmy_keeper_book(d->keeper, &book, ctx);
+    if (err == KMY_OK && d->tls)
+        err = kmy_tls_reload(d->tls, ctx);
     if (err != KMY_OK) {
         free(r);
         return err;
     }
     size_t n = kmy_config_diff(&d->live, fresh, tell_change, NULL);
     kmy_config_take_live(&d->live, fresh);
-    r->config = d->live;
+    r->price_book = book.version;
     r->older = d->reloads;
     d->reloads = r;
     kmy_reload_give(&d->topology, r);

@@ -8,6 +8,7 @@
 #include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
+#include "engine/uses.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -182,10 +183,11 @@ static KMY_APART run_t gather_run(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx,
     uint64_t waiting = until - sub->cursor;
     uint64_t alike = waiting; /* at one price */
     if (KMY_RARELY(sub->price_from > 0)) {
-        if (sub->cursor >= sub->price_from)
-            kmy_sub_price(
-                sub); /* what was published before has the old price, whenever it is delivered */
-        else if (sub->price_from - sub->cursor < alike)
+        if (sub->cursor >=
+            sub->price_from) { /* what was published before has the old price, whenever it is delivered */
+            kmy_uses_take(s, sub);
+            kmy_sub_price(sub);
+        } else if (sub->price_from - sub->cursor < alike)
             alike = sub->price_from - sub->cursor;
     }
     bool free_of_charge = false;

@@ -4,6 +4,7 @@
 #include "engine/egress_inside.h"
 #include "engine/past.h"
 #include "engine/receipts.h"
+#include "engine/uses.h"
 
 #include <errno.h>
 
@@ -20,6 +21,8 @@ static inline void delivered(kmy_shard_t *s, kmy_conn_t *c, kmy_sub_t *sub,
         return;
     int64_t nusd = seg->price_nusd * ticks;
     kmy_receipts_note(sub, seg->from, ticks, nusd);
+    if (KMY_RARELY(seg->price_nusd != sub->price_nusd))
+        kmy_uses_run(s, sub, ticks, nusd);
     if (KMY_RARELY(seg->pass))
         return; /* not charged, and no sign of money */
     c->charged_ticks += ticks;

@@ -9,6 +9,7 @@
 #include "engine/paid.h"
 #include "engine/reply.h"
 #include "engine/throttle.h"
+#include "engine/uses.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -114,7 +115,7 @@ static bool compose(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t 
 {
     const kmy_page_t *p = arg;
     uint32_t n = put_page(s, b, p, KMY_SLIP_BODY_BYTES_MAX - KMY_TICK_JSON_BYTES_MAX - END_BYTES);
-    if (n == 0 || !kmy_paid_charge(bill, price_of(p, n)))
+    if (n == 0 || !kmy_paid_charge(bill, price_of(p, n), kmy_use_feed(p->feed->idx), 0))
         return false;
     put_bill(b, bill->charged_nusd, bill->left_nusd);
     return true;
@@ -154,7 +155,7 @@ static bool give(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, k
     int64_t price_nusd = kmy_account_price(
         acc, kmy_grant_cap(c, price_of(p, put_page(s, &b, p, KMY_HISTORY_BODY_BYTES))));
     if (price_nusd > 0)
-        kmy_account_charge(s, acc, price_nusd);
+        kmy_account_charge(s, acc, price_nusd, p->feed->idx, KMY_MODE_QUERY);
     put_bill(&b, price_nusd, kmy_account_balance(acc));
     kmy_reply_json(s, c, req, &b);
     return true;

@@ -36,6 +36,7 @@ typedef struct kmy_job {
     uint32_t to;   /* STATE: kmy_payment_state_t */
     uint32_t body_bytes;
     uint64_t cashier[2];       /* the cashier's own words, not looked at by the keeper */
+    kmy_use_t use;             /* ANSWER: what it is counted as; the slip's */
     int64_t expires_ns;        /* NONCE, EXPIRE, NEXT_SETTLED */
     int64_t charged_nusd;      /* ANSWER with a body: what it costs */
     kmy_payment_row_t row;     /* question */

@@ -197,7 +197,10 @@ static void do_report(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     };
     kmy_account_t acc;
     kmy_errctx_t ctx = { 0 };
-    kmy_err_t err = kmy_ledger_settle(k->ledger, &r, kmy_wall_ns(), &acc, &ctx);
+    kmy_err_t err = kmy_keeper_uses(k, a, &r.uses, &ctx);
+    r.uses_count = a->uses_count;
+    if (err == KMY_OK)
+        err = kmy_ledger_settle(k->ledger, &r, kmy_wall_ns(), &acc, &ctx);
     if (err != KMY_OK) {
         could_not(k, shard, a, err, &ctx);
         return;
@@ -433,6 +436,7 @@ void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
         [KMY_ASK_RECEIPTS] = do_receipts,
         [KMY_ASK_ROTATE] = do_rotate,
         [KMY_ASK_PASSES] = kmy_keeper_do_passes,
+        [KMY_ASK_USAGE] = kmy_keeper_do_usage,
     };
     KMY_ASSERT(a->kind < sizeof verbs / sizeof verbs[0] && verbs[a->kind]);
     verbs[a->kind](k, shard, a);
@@ -449,6 +453,8 @@ static void release(kmy_keeper_t *k)
     free(k->asks);
     free(k->ask_shard);
     free(k->before);
+    free(k->feed_ids);
+    free(k->uses);
     free(k);
 }
 

@@ -9,6 +9,7 @@
 #include "engine/catalog.h"
 #include "engine/topology.h"
 #include "pay/ledger_receipt.h"
+#include "pay/price.h"
 
 typedef struct kmy_keeper kmy_keeper_t;
 
@@ -24,6 +25,9 @@ void kmy_keeper_sell_with(kmy_keeper_t *k, const kmy_catalog_t *catalog);
 /* With which key receipts are signed: before the first shard is started; borrowed until kmy_keeper_stop.  Without one nobody may ask for any. */
 void kmy_keeper_sign_with(kmy_keeper_t *k, const kmy_receipt_key_t *key);
 /* Does what is still asked, joins, frees.  The shards must have stopped. */
+/* Main thread: the version of these prices, in the ledger when it returns (one commit).  KMY_IO: the disk refused; nothing was written. */
+kmy_err_t kmy_keeper_book(kmy_keeper_t *k, kmy_price_book_t *book, kmy_errctx_t *ctx);
+
 void kmy_keeper_stop(kmy_keeper_t *k);
 
 #endif

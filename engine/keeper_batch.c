@@ -50,7 +50,19 @@ static bool collect(kmy_keeper_t *k)
     k->asks_count = 0;
     collect_asks(k);
     kmy_keeper_collect_jobs(k);
-    return k->asks_count + k->jobs_count > 0;
+    k->book = atomic_exchange(&k->book_wanted, NULL);
+    return k->asks_count + k->jobs_count > 0 || k->book;
+}
+
+/* What was to be said of a batch that is none. */
+static void drop_tells(kmy_keeper_t *k)
+{
+    for (size_t i = 0; i < k->tells_count; i++) {
+        const kmy_tell_t *t = &k->tells[i].tell;
+        if (t->kind == KMY_TELL_ANSWER && t->ask_kind == KMY_ASK_USAGE && t->err == KMY_OK)
+            free(t->usage);
+    }
+    k->tells_count = 0;
 }
 
 /* The disk refused the whole batch.  Operators' requests are answered with the error; reports and leases are done again, in order, until the disk
@@ -58,7 +70,7 @@ static bool collect(kmy_keeper_t *k)
 static bool answer_failure(kmy_keeper_t *k, const kmy_errctx_t *ctx)
 {
     size_t kept = 0;
-    k->tells_count = 0;
+    drop_tells(k);
     for (size_t i = 0; i < k->asks_count; i++) {
         const kmy_ask_t *a = &k->asks[i];
         if (a->kind >= KMY_ASK_REVOKE) {
@@ -84,6 +96,7 @@ _Noreturn static void give_up(const kmy_errctx_t *ctx)
 /* Of what was collected, so much in one transaction. */
 typedef struct part {
     size_t ask, asks_count, job, jobs_count;
+    bool book;
 } part_t;
 
 static kmy_err_t try_part(kmy_keeper_t *k, part_t p, kmy_errctx_t *ctx)
@@ -98,8 +111,12 @@ static kmy_err_t try_part(kmy_keeper_t *k, part_t p, kmy_errctx_t *ctx)
             kmy_keeper_do_ask(k, k->ask_shard[i], &k->asks[i]);
         for (size_t i = p.job; i < p.job + p.jobs_count; i++)
             kmy_keeper_do_job(k, i);
+        if (p.book)
+            kmy_keeper_do_book(k);
         err = kmy_ledger_commit(k->ledger, ctx);
     }
+    if (err != KMY_OK)
+        kmy_keeper_forget_feeds(k);
     end_batch(k, err == KMY_OK);
     return err;
 }
@@ -177,7 +194,7 @@ static bool ask_apart(kmy_keeper_t *k, size_t i)
     if (err == KMY_OK) {
         was_committed(k);
     } else if (err != KMY_IO) {
-        k->tells_count = 0;
+        drop_tells(k);
         kmy_keeper_log_damage(k, k->asks[i].account_id, ctx.detail);
         kmy_keeper_fail(k, k->ask_shard[i], &k->asks[i], err, &ctx);
         end_batch(k, true); /* what it changed about who serves whom stays */
@@ -195,7 +212,7 @@ static void job_apart(kmy_keeper_t *k, size_t i)
     if (err == KMY_OK) {
         was_committed(k);
     } else {
-        k->tells_count = 0;
+        drop_tells(k);
         kmy_keeper_fail_job(k, i, err, &ctx);
     }
     if (err != KMY_OK && err != KMY_IO)
@@ -203,16 +220,35 @@ static void job_apart(kmy_keeper_t *k, size_t i)
     send_tells(k);
 }
 
+static void book_apart(kmy_keeper_t *k)
+{
+    kmy_errctx_t ctx = { 0 };
+    if (k->book)
+        kmy_keeper_answer_book(k, try_part(k, (part_t){ .book = true }, &ctx), &ctx);
+}
+
+/* What the first reports of a batch owned, once they are in the ledger, or given up for good. */
+static void free_uses(kmy_keeper_t *k, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (k->asks[i].kind == KMY_ASK_REPORT)
+            free(k->asks[i].uses_owned);
+        k->asks[i].uses_owned = NULL;
+    }
+}
+
 /* One of this batch met damaged data half way: each alone, so that it is the only one to fail.  Some hundred commits where one would do; such a batch is rare. */
 static void do_apart(kmy_keeper_t *k)
 {
     size_t done = 0;
-    k->tells_count = 0;
+    drop_tells(k);
     while (done < k->asks_count && ask_apart(k, done))
         done++;
     for (size_t i = 0; i < k->jobs_count; i++)
         job_apart(k, i);
+    book_apart(k);
     kmy_keeper_send_jobs(k, KMY_OK, NULL);
+    free_uses(k, done);
     k->asks_count -= done;
     memmove(k->asks, k->asks + done, k->asks_count * sizeof *k->asks);
     memmove(k->ask_shard, k->ask_shard + done, k->asks_count * sizeof *k->ask_shard);
@@ -222,7 +258,7 @@ static void do_batch(kmy_keeper_t *k)
 {
     for (bool again = true; again;) {
         kmy_errctx_t ctx = { 0 };
-        part_t all = { 0, k->asks_count, 0, k->jobs_count };
+        part_t all = { 0, k->asks_count, 0, k->jobs_count, k->book != NULL };
         kmy_err_t err = try_part(k, all, &ctx);
         look_at_file(k);
         again = false;
@@ -237,6 +273,7 @@ static void do_batch(kmy_keeper_t *k)
             was_refused(k, &ctx);
             again = answer_failure(k, &ctx) && !atomic_load(&k->stop);
         }
+        kmy_keeper_answer_book(k, err, &ctx);
         send_tells(k); /* what was committed, or the operators' errors */
         kmy_keeper_send_jobs(
             k, err,
@@ -249,6 +286,7 @@ static void do_batch(kmy_keeper_t *k)
             kmy_keeper_collect_jobs(k);
         }
     }
+    free_uses(k, k->asks_count);
 }
 
 static void wait_for_work(kmy_keeper_t *k)
@@ -258,7 +296,8 @@ static void wait_for_work(kmy_keeper_t *k)
     bool idle = true;
     for (uint32_t i = 0; idle && i < k->topology->shards_count; i++)
         idle = kmy_queue_count(k->topology->shard_keeper[i]) == 0;
-    idle = idle && kmy_queue_count(k->topology->cashier_keeper) == 0;
+    idle = idle && kmy_queue_count(k->topology->cashier_keeper) == 0 &&
+           atomic_load(&k->book_wanted) == NULL;
     if (idle && !atomic_load(&k->stop)) {
         struct pollfd p = { w->fd, POLLIN, 0 };
         poll(&p, 1, IDLE_MS);

@@ -5,6 +5,7 @@
 #include "engine/keeper.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 enum {
@@ -28,6 +29,13 @@ typedef struct served {
     uint64_t short_mask; /* shards that were refused a lease and wait for a change */
     served_by_t shard[];
 } served_t;
+
+typedef struct kmy_keeper_book {
+    kmy_price_book_t book;
+    kmy_err_t err;
+    kmy_errctx_t ctx;
+    sem_t done;
+} kmy_keeper_book_t;
 
 typedef struct addressed {
     uint32_t shard;
@@ -60,6 +68,11 @@ struct kmy_keeper {
     int64_t damage_told_ns; /* the same of stored data that is damaged; 0: none was met */
     const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
     const kmy_catalog_t *catalog;         /* NULL: no passes are sold */
+    uint32_t *feed_ids; /* the ledger's, by feed (engine/uses.h); 0: not asked yet; owned */
+    kmy_use_t *uses;    /* of the report being done, with the ledger's ids; owned */
+    size_t uses_cap;
+    kmy_keeper_book_t *_Atomic book_wanted; /* the main thread waits for it */
+    kmy_keeper_book_t *book;                /* of this batch */
     atomic_bool stop;
     pthread_t thread;
 };
@@ -97,6 +110,17 @@ static inline served_t *kmy_keeper_before(const kmy_keeper_t *k, size_t i)
 void kmy_keeper_tell_passes(kmy_keeper_t *k, const served_t *v, uint32_t shard,
                             const kmy_account_t *acc);
 void kmy_keeper_do_passes(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a);
+
+/* keeper_use.c: the ledger's id of a feed (engine/uses.h); a report's uses with such ids, borrowed until the next; an account's usage; a price book. */
+kmy_err_t kmy_keeper_feed(kmy_keeper_t *k, uint32_t feed, uint32_t *id, kmy_errctx_t *ctx);
+kmy_err_t kmy_keeper_uses(kmy_keeper_t *k, const kmy_ask_t *a, const kmy_use_t **uses,
+                          kmy_errctx_t *ctx);
+/* Behind a batch that was refused: ids that it made are none. */
+void kmy_keeper_forget_feeds(kmy_keeper_t *k);
+void kmy_keeper_do_usage(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a);
+void kmy_keeper_do_book(kmy_keeper_t *k);
+/* err: of the batch. */
+void kmy_keeper_answer_book(kmy_keeper_t *k, kmy_err_t err, const kmy_errctx_t *ctx);
 
 /* keeper_batch.c: the thread. */
 void *kmy_keeper_run(void *arg);

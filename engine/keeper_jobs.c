@@ -137,9 +137,15 @@ static kmy_err_t do_answer(doing_t *d)
     const void *kept;
     size_t kept_bytes;
     KMY_ASSERT(j->body_bytes <= sizeof j->body);
-    kmy_err_t err = kmy_ledger_payment_answer(
-        d->ledger, j->row.id, NULL, j->body_bytes ? j->body : NULL, j->body_bytes, j->charged_nusd,
-        d->now_ns, &kept, &kept_bytes, &j->account, &d->ctx);
+    kmy_use_t use = j->use;
+    if (j->body_bytes == 0 || use.mode == KMY_MODE_NONE)
+        use = (kmy_use_t){ .mode = KMY_MODE_QUERY, .count = 1 };
+    kmy_err_t err = kmy_keeper_feed(d->k, use.feed, &use.feed, &d->ctx);
+    if (err != KMY_OK)
+        return err;
+    err = kmy_ledger_payment_answer(d->ledger, j->row.id, &use, j->body_bytes ? j->body : NULL,
+                                    j->body_bytes, j->charged_nusd, d->now_ns, &kept, &kept_bytes,
+                                    &j->account, &d->ctx);
     if (err == KMY_DUPLICATE)
         keep_body(j, kept, kept_bytes);
     if (err == KMY_OK || err == KMY_DUPLICATE) { /* what it cost stands in the row */

@@ -57,7 +57,9 @@ void kmy_keeper_do_passes(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_pass_order_t o = { .account_id = a->account_id,
                            .key = a->ref,
                            .count = (uint32_t)a->from,
-                           .price_nusd = a->amount_nusd };
+                           .price_nusd = a->amount_nusd,
+                           .price_book = a->price_book,
+                           .discount_percent = a->discount_percent };
     KMY_ASSERT(k->catalog != NULL && a->from <= KMY_PASS_FEEDS_MAX);
     for (uint32_t i = 0; i < o.count; i++) {
         KMY_ASSERT(a->feeds[i] < k->catalog->feeds_count);

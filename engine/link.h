@@ -3,7 +3,8 @@
    dollar 5/7  in: pay/ledger (keeper)  out: pay/meter (shard), and back as reports
 
    An ask goes to the keeper, a tell comes from it.  Order is kept per shard, so a shard that reported and then asks for a lease knows that
-   the keeper has seen the report first.  Both are plain bytes: nothing in them is owned. */
+   the keeper has seen the report first.  Both are plain bytes that own nothing, but for a report of many uses (ask.uses_owned: the keeper's to free once it
+   is in the ledger) and an account's usage (tell.usage: the shard's to free). */
 #ifndef KMY_ENGINE_LINK_H
 #define KMY_ENGINE_LINK_H
 
@@ -13,6 +14,7 @@
 #include "base/wake.h"
 #include "engine/blob.h"
 #include "pay/ledger_pass.h"
+#include "pay/ledger_usage.h"
 #include "pay/receipt.h"
 
 #include <stdatomic.h>
@@ -22,7 +24,7 @@
 typedef enum {
     KMY_ASK_OPEN = 1, /* text: account name; the shard wants to serve it */
     KMY_ASK_LEASE,    /* account_id, amount_nusd wanted */
-    KMY_ASK_REPORT, /* account_id, consumed, returned, counts; closes: the shard forgets the account */
+    KMY_ASK_REPORT, /* account_id, consumed, returned, counts, uses; closes: the shard forgets the account */
     KMY_ASK_RECEIPT, /* account_id, text: feed, ref: epoch, from, to, ticks_count, amount_nusd; behind the report that covers it */
     KMY_ASK_RECEIPTS, /* account_id; from: tell the kept ones above it */
     KMY_ASK_REVOKE,   /* text: jti; when_s: its expiry; by a customer or an operator */
@@ -30,8 +32,13 @@ typedef enum {
     KMY_ASK_MINT,    /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
     KMY_ASK_ACCOUNT, /* operator: text: account name */
     KMY_ASK_LEDGER,  /* operator: totals */
-    KMY_ASK_PASSES, /* account_id, feeds[from], amount_nusd: the price of each, ref: idempotency key or "" */
+    KMY_ASK_PASSES, /* account_id, feeds[from], amount_nusd: the price of each, price_book, discount_percent, ref: idempotency key or "" */
+    KMY_ASK_USAGE, /* account_id, when_s: from which time on, from: the first feed (kmy_ledger_usage) */
 } kmy_ask_kind_t;
+
+enum {
+    KMY_ASK_USES = KMY_ACCOUNT_BYTES_MAX / sizeof(kmy_use_t)
+}; /* that need no memory of their own */
 
 typedef struct kmy_ask {
     uint32_t kind;
@@ -47,8 +54,14 @@ typedef struct kmy_ask {
     int64_t when_s;
     uint64_t from;
     uint64_t to;
+    uint32_t price_book;
+    uint32_t discount_percent;
+    uint32_t uses_count;
+    uint32_t unused;
+    kmy_use_t *uses_owned; /* NULL: they stand in uses */
     union {
         char text[KMY_ACCOUNT_BYTES_MAX];
+        kmy_use_t uses[KMY_ASK_USES];       /* of REPORT: feeds as in engine/uses.h */
         uint16_t feeds[KMY_PASS_FEEDS_MAX]; /* of PASSES: idx in the catalog */
     };
     char ref[KMY_ACCOUNT_BYTES_MAX];
@@ -111,6 +124,7 @@ typedef struct kmy_tell {
             char detail[192];
         };
         kmy_tell_receipt_t receipt; /* of a RECEIPT */
+        kmy_usage_t *usage;         /* of the ANSWER to USAGE, if err is KMY_OK */
         kmy_tell_passes_t passes;   /* of a PASSES, and of the ANSWER to one that was done */
     };
 } kmy_tell_t;

@@ -45,8 +45,7 @@ const kmy_feed_t *kmy_named_feed(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_r
     return feed;
 }
 
-/* Does it stand in the address at all, whether it can be read or not? */
-static bool stands(kmy_view_t query, const char *name)
+bool kmy_named_stands(kmy_view_t query, const char *name)
 {
     size_t len = strlen(name);
     for (size_t i = 0; i + len <= query.len; i++) {
@@ -64,6 +63,6 @@ bool kmy_named_number(const kmy_http_request_t *req, const char *name, uint64_t 
     char text[32];
     *out = def;
     if (!kmy_http_query(req->query, name, text, sizeof text))
-        return !stands(req->query, name); /* twice, or not well-formed, is no default */
+        return !kmy_named_stands(req->query, name); /* twice, or not well-formed, is no default */
     return kmy_u64_parse(text, strlen(text), out) && *out >= min && *out <= max;
 }

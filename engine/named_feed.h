@@ -12,6 +12,8 @@ const kmy_feed_t *kmy_named_feed(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_r
 bool kmy_named_refuse(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                       const char *why);
 
+/* Does it stand in the address at all, whether it can be read or not? */
+bool kmy_named_stands(kmy_view_t query, const char *name);
 /* A whole number out of the address: `def` where it is not there.  false: it is something else, or not in [min, max]. */
 bool kmy_named_number(const kmy_http_request_t *req, const char *name, uint64_t min, uint64_t max,
                       uint64_t def, uint64_t *out);

@@ -189,12 +189,15 @@ static void reply_kept(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     kmy_reply(s, c, req, 200, "application/json", line, &b);
 }
 
-bool kmy_paid_charge(kmy_paid_bill_t *bill, int64_t price_nusd)
+bool kmy_paid_charge(kmy_paid_bill_t *bill, int64_t price_nusd, uint32_t feed, uint32_t items)
 {
     KMY_ASSERT(price_nusd > 0 && bill->charged_nusd == 0);
     if (price_nusd > bill->held_nusd)
         return false;
     bill->charged_nusd = price_nusd;
+    bill->use = (kmy_use_t){ .feed = feed,
+                             .mode = items > 0 ? KMY_MODE_BATCH : KMY_MODE_QUERY,
+                             .count = items > 0 ? items : 1 };
     bill->left_nusd -= price_nusd;
     return true;
 }
@@ -213,6 +216,8 @@ static void compose_and_keep(kmy_shard_t *s, kmy_conn_t *c, kmy_slip_t *slip,
     slip->body_bytes = made ? (uint32_t)b.len : 0;
     slip->charged_nusd = made ? bill.charged_nusd : bill.held_nusd;
     slip->deadline_ns = 0;
+    slip->use = bill.use;
+    slip->use.price_book = s->price_book;
     kmy_slip_send_and_park(s, c, slip);
 }
 

@@ -48,9 +48,11 @@ typedef struct kmy_paid_bill {
     int64_t held_nusd;
     int64_t charged_nusd;
     int64_t left_nusd; /* on the account */
+    kmy_use_t use;     /* what it is counted as */
 } kmy_paid_bill_t;
-/* false: less is held than that (the payment was made for a request that costs less, and there is a least payment): nothing changes. */
-bool kmy_paid_charge(kmy_paid_bill_t *bill, int64_t price_nusd);
+/* false: less is held than that (the payment was made for a request that costs less, and there is a least payment): nothing changes.
+   It is counted as one query of a feed (kmy_use_feed), or as so many items of several (feed 0) or of one. */
+bool kmy_paid_charge(kmy_paid_bill_t *bill, int64_t price_nusd, uint32_t feed, uint32_t items);
 
 /* Writes the whole body, and charges for it (kmy_paid_charge, once, more than 0).  false: it cannot be answered any more, or need not be charged: nothing is,
    and what was written does not count. */

@@ -143,6 +143,8 @@ static bool order(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
     o->ask.slot = kmy_conn_idx(s, c);
     o->ask.gen = c->gen;
     o->ask.account_id = acc->id;
+    o->ask.price_book = s->price_book;
+    o->ask.discount_percent = acc->discount_percent;
     return !kmy_shard_ask_and_park(s, c, req, &o->ask);
 }
 

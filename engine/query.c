@@ -6,6 +6,7 @@
 #include "engine/query_ask.h"
 #include "engine/reply.h"
 #include "engine/throttle.h"
+#include "engine/uses.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +52,8 @@ static bool compose_one(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_bu
 {
     kmy_query_ask_t *a = arg;
     kmy_query_check(s, a); /* it may have gone stale meanwhile */
-    if (a->err != KMY_OK || !kmy_paid_charge(bill, a->feed->query_nusd))
+    if (a->err != KMY_OK ||
+        !kmy_paid_charge(bill, a->feed->query_nusd, kmy_use_feed(a->feed->idx), 0))
         return false;
     put_one(s, a, bill->charged_nusd, bill->left_nusd, b);
     return true;
@@ -110,7 +112,7 @@ static bool answer_one(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     }
     kmy_buf_t b = kmy_reply_body(s);
     int64_t price_nusd = kmy_account_price(acc, demand.price_nusd);
-    kmy_account_charge(s, acc, price_nusd);
+    kmy_account_charge(s, acc, price_nusd, a->feed->idx, KMY_MODE_QUERY);
     put_one(s, a, price_nusd, kmy_account_balance(acc), &b);
     kmy_reply_json(s, c, req, &b);
     return true;
@@ -206,7 +208,7 @@ static bool compose_batch(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_
 {
     kmy_query_ask_t stale;
     const batch_t *t = arg;
-    if (!all_fresh(s, t, &stale) || !kmy_paid_charge(bill, t->total_nusd))
+    if (!all_fresh(s, t, &stale) || !kmy_paid_charge(bill, t->total_nusd, 0, t->delivered))
         return false;
     put_batch(s, t, bill->left_nusd, b);
     return true;
@@ -270,7 +272,7 @@ bool kmy_query_batch(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
     kmy_buf_t b = kmy_reply_body(s);
     for (uint32_t i = 0; i < t.count; i++) {
         if (asks[i].err == KMY_OK)
-            kmy_account_charge(s, acc, item_nusd(&t, i));
+            kmy_account_charge(s, acc, item_nusd(&t, i), asks[i].feed->idx, KMY_MODE_BATCH);
     }
     put_batch(s, &t, kmy_account_balance(acc), &b);
     kmy_reply_json(s, c, req, &b);

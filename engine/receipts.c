@@ -6,6 +6,7 @@
 #include "engine/conn.h"
 #include "engine/egress.h"
 #include "engine/shard.h"
+#include "engine/uses.h"
 #include "wire/base64.h"
 
 #include <inttypes.h>
@@ -61,8 +62,9 @@ uint32_t kmy_receipts_take(kmy_shard_t *s, const kmy_conn_t *c, kmy_sub_t *sub,
         .feed = sub->feed,
         .soon = when == KMY_RECEIPT_SOON,
     };
-    sub->receipt_ticks = 0;
-    sub->receipt_nusd = 0;
+    kmy_uses_take(s, sub);
+    sub->receipt_ticks = sub->told_ticks = 0;
+    sub->receipt_nusd = sub->told_nusd = 0;
     kmy_account_touch(s, acc); /* its next report comes, even if nothing more is spent */
     return 1;
 }

@@ -5,6 +5,7 @@
 #include "engine/discount.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
+#include "engine/uses.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ bool kmy_reload_own(kmy_shard_t *s)
     s->own_catalog = *shared;
     s->own_catalog.feeds = feeds;
     s->config = &s->own_config;
+    s->price_book = s->o.price_book;
     s->catalog = &s->own_catalog;
     return true;
 }
@@ -51,9 +53,13 @@ static bool announce(kmy_shard_t *s, kmy_sub_t *sub)
         return false;
     uint64_t next = s->feeds[sub->feed].log[sub->encoding].next;
     /* A second change while ticks from before it wait still: all that wait cost the lower of the prices they were told. */
-    if (sub->price_from > 0 && sub->next_price_nusd < sub->price_nusd)
+    if (sub->price_from > 0 && sub->next_price_nusd < sub->price_nusd) {
+        kmy_uses_take(s, sub);
         sub->price_nusd = sub->next_price_nusd;
+        sub->price_of = sub->next_price_of;
+    }
     sub->next_price_nusd = price_nusd;
+    sub->next_price_of = (kmy_price_of_t){ s->price_book, acc->discount_percent };
     sub->price_from = next;
     return true;
 }
@@ -84,5 +90,6 @@ void kmy_reload_turn(kmy_shard_t *s)
         return;
     s->reload = r;
     kmy_config_take_live(&s->own_config, &r->config);
+    s->price_book = r->price_book;
     take_prices(s);
 }

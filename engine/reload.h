@@ -10,6 +10,7 @@
 
 typedef struct kmy_reload {
     kmy_config_t config; /* live keys are looked at, nothing else; its lists are not ours */
+    uint32_t price_book; /* the ledger's version of its prices */
     struct kmy_reload *older;
 } kmy_reload_t;
 

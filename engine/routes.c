@@ -218,6 +218,7 @@ static const struct {
     { KMY_DOOR_PUBLIC, "GET", "/openapi.json", kmy_spec_openapi },
     { KMY_DOOR_PUBLIC, "GET", "/asyncapi.json", kmy_spec_asyncapi },
     { KMY_DOOR_PUBLIC, "GET", "/v1/account", kmy_account_get_route },
+    { KMY_DOOR_PUBLIC, "GET", "/v1/account/usage", kmy_account_usage_route },
     { KMY_DOOR_PUBLIC, "POST", "/v1/passes", kmy_pass_buy_route },
     { KMY_DOOR_PUBLIC, "GET", "/v1/history", kmy_history_get },
     { KMY_DOOR_PUBLIC, "GET", "/v1/compare", kmy_compare_get },

@@ -22,6 +22,7 @@
 #include "engine/slips.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
+#include "engine/uses.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -150,6 +151,8 @@ static void free_memory(kmy_shard_t *s)
     unmap(s->dirty_next, (s->conns_max + REUSED_MAX) * sizeof *s->dirty_next);
     unmap(s->starving, s->conns_max * sizeof *s->starving);
     unmap(s->subs, s->subs_max * sizeof *s->subs);
+    for (uint32_t i = 0; s->accounts && i < s->accounts_high; i++)
+        kmy_uses_free(&s->accounts[i].uses);
     for (uint32_t i = 0; s->accounts && i < s->accounts_high; i++)
         kmy_passes_forget(&s->accounts[i]);
     unmap(s->accounts, s->accounts_max * sizeof *s->accounts);
@@ -404,6 +407,13 @@ static void answered(kmy_shard_t *s, const kmy_tell_t *tell)
     s->answer = NULL;
 }
 
+static void take_answer(kmy_shard_t *s, const kmy_tell_t *tell)
+{
+    answered(s, tell);
+    if (tell->ask_kind == KMY_ASK_USAGE && tell->err == KMY_OK)
+        free(tell->usage); /* whether somebody was there for it or not */
+}
+
 static size_t drain_tells(kmy_shard_t *s)
 {
     kmy_tell_t tell;
@@ -411,7 +421,7 @@ static size_t drain_tells(kmy_shard_t *s)
     while (n < 256 && kmy_queue_pop(s->tells, &tell)) {
         n++;
         if (tell.kind == KMY_TELL_ANSWER)
-            answered(s, &tell);
+            take_answer(s, &tell);
         else if (tell.kind == KMY_TELL_REVOKED)
             kmy_stream_revoked(s, tell.text, tell.when_s);
         else if (tell.kind == KMY_TELL_RECEIPT)

@@ -225,6 +225,12 @@ typedef struct kmy_conn {
     kmy_grant_t *grant; /* what the present request's payment bought for it; owned; NULL: none */
 } kmy_conn_t;
 
+/* Where a price is from: the book of then and the customer's discount of then. */
+typedef struct kmy_price_of {
+    uint32_t book;
+    uint8_t discount_percent;
+} kmy_price_of_t;
+
 struct kmy_sub {
     uint64_t cursor; /* next offset to deliver */
     int64_t price_nusd;
@@ -257,6 +263,13 @@ struct kmy_sub {
     uint64_t receipt_to;
     uint64_t receipt_ticks;
     int64_t receipt_nusd;
+    uint64_t
+        told_ticks; /* uses.h: of receipt_ticks, what stands in the account's list or was reported */
+    int64_t told_nusd;
+    kmy_price_of_t price_of;      /* of price_nusd */
+    kmy_price_of_t next_price_of; /* of next_price_nusd */
+    kmy_price_of_t
+        last_price_of; /* of the one before: what is on its way to the socket may be of that */
     uint64_t past_seq; /* of history: nothing at or behind the cursor lies below this seq */
 };
 
@@ -273,6 +286,16 @@ typedef struct kmy_pass {
     uint32_t feed;      /* idx in the catalog */
 } kmy_pass_t;
 
+/* What was used and is not reported yet (uses.h). */
+typedef struct kmy_uses {
+    kmy_use_t *of; /* owned; ordered */
+    uint32_t count;
+    uint32_t cap;
+    uint64_t ticks_count; /* sums of it */
+    uint64_t queries_count;
+    int64_t nusd;
+} kmy_uses_t;
+
 struct kmy_shard_account {
     char name[KMY_ACCOUNT_BYTES_MAX];
     uint32_t gen;
@@ -287,6 +310,7 @@ struct kmy_shard_account {
     uint8_t discount_percent; /* of its stake, off every price (discount.h) */
     uint64_t id;
     kmy_lease_t lease;
+    kmy_uses_t uses;        /* owned */
     int64_t free_nusd;      /* at the keeper, as last told */
     int64_t elsewhere_nusd; /* leased to other shards, as last told */
     int64_t
@@ -388,6 +412,7 @@ typedef struct kmy_shard_options {
     int cpu;                  /* to pin to; -1: not */
     int listen_fd[KMY_DOORS]; /* owned from here on; -1: none */
     const kmy_config_t *config;
+    uint32_t price_book; /* the ledger's version of its prices */
     const kmy_catalog_t *catalog;
     kmy_topology_t *topology;
     kmy_feeds_t *_Atomic const *feeds; /* set once the shards are up */
@@ -428,6 +453,7 @@ struct kmy_shard {
     const kmy_catalog_t *catalog; /* own_catalog: prices are this shard's, all else is shared */
     kmy_config_t own_config;
     kmy_catalog_t own_catalog;
+    uint32_t price_book;             /* version of the prices in force */
     const struct kmy_reload *reload; /* the one taken over last; NULL: as at the start */
     kmy_metrics_t *metrics;
     kmy_ring_t *ring;

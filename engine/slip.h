@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "pay/use.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,7 +58,9 @@ typedef struct kmy_slip {
                        (REFUSED, KMY_CONFLICT); NOT_FOUND: it bought none, and nothing was taken */
     int64_t amounts_nusd
         [KMY_SLIP_AMOUNTS_MAX]; /* what this route offers; each is rounded up to base units */
-    int64_t deadline_ns;        /* monotonic: PENDING at the latest then */
+    kmy_use_t
+        use; /* QUERY: price book of what it offers.  ANSWER: what it is counted as, feed as in engine/uses.h */
+    int64_t deadline_ns;    /* monotonic: PENDING at the latest then */
     char resource_url[512]; /* what a v2 payment must name, if it names one; "": not looked at */
     char account
         [KMY_ACCOUNT_BYTES_MAX]; /* the payer must be this one; "": anybody.  Comes back: the payer's account */

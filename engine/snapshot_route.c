@@ -10,6 +10,7 @@
 #include "engine/query_ask.h"
 #include "engine/reply.h"
 #include "engine/throttle.h"
+#include "engine/uses.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,12 +54,18 @@ static form_t accepted(const kmy_http_request_t *req)
 typedef struct selection {
     uint64_t feeds[KMY_FEEDS_MAX / 64]; /* by catalog idx */
     uint32_t count;
+    int64_t percent; /* of its price each of them costs */
     int64_t price_nusd;
 } selection_t;
 
 static bool is_in(const uint64_t *feeds, uint32_t idx)
 {
     return feeds[idx / 64] >> idx % 64 & 1;
+}
+
+static int64_t item_nusd(const kmy_shard_t *s, const selection_t *sel, uint32_t idx)
+{
+    return s->catalog->feeds[idx].query_nusd * sel->percent / 100;
 }
 
 /* As a batch is priced: each feed at its own query price, all of them cheaper from batch_from on. */
@@ -68,12 +75,31 @@ static void price(const kmy_shard_t *s, selection_t *sel)
     sel->price_nusd = 0;
     for (uint32_t i = 0; i < KMY_FEEDS_MAX / 64; i++)
         sel->count += (uint32_t)__builtin_popcountll(sel->feeds[i]);
-    int64_t percent = sel->count >= (uint32_t)s->config->prices.batch_from
-                          ? 100 - s->config->prices.batch_discount_percent
-                          : 100;
+    sel->percent = sel->count >= (uint32_t)s->config->prices.batch_from
+                       ? 100 - s->config->prices.batch_discount_percent
+                       : 100;
     for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
         if (is_in(sel->feeds, i))
-            sel->price_nusd += s->catalog->feeds[i].query_nusd * percent / 100;
+            sel->price_nusd += item_nusd(s, sel, i);
+    }
+}
+
+/* Item by item, as a batch is: of the price, which the customer's discount or a cap may have lowered, what the items up to this one have to bear, less what those
+   before it bore. */
+static void charge(kmy_shard_t *s, kmy_shard_account_t *acc, const selection_t *sel)
+{
+    __int128 all_nusd = 0;
+    __int128 so_far_nusd = 0;
+    int64_t charged_nusd = 0;
+    for (uint32_t i = 0; i < s->catalog->feeds_count; i++)
+        all_nusd += is_in(sel->feeds, i) ? item_nusd(s, sel, i) : 0;
+    for (uint32_t i = 0; i < s->catalog->feeds_count; i++) {
+        if (!is_in(sel->feeds, i))
+            continue;
+        so_far_nusd += item_nusd(s, sel, i);
+        int64_t due_nusd = all_nusd > 0 ? (int64_t)(sel->price_nusd * so_far_nusd / all_nusd) : 0;
+        kmy_account_charge(s, acc, due_nusd - charged_nusd, i, KMY_MODE_BATCH);
+        charged_nusd = due_nusd;
     }
 }
 
@@ -124,7 +150,7 @@ static void give_json(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
                       kmy_shard_account_t *acc, const selection_t *sel)
 {
     kmy_buf_t b = kmy_reply_body(s);
-    kmy_account_charge(s, acc, sel->price_nusd);
+    charge(s, acc, sel);
     put_json(s, &b, sel, sel->price_nusd, kmy_account_balance(acc));
     kmy_reply_json(s, c, req, &b);
 }
@@ -153,7 +179,7 @@ static void give_flat(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
         if (is_in(sel->feeds, i))
             kmy_buf_bytes(&b, frame, kmy_flat_encode(&s->feeds[i].flat, &s->feeds[i].last, frame));
     }
-    kmy_account_charge(s, acc, sel->price_nusd);
+    charge(s, acc, sel);
     put_receipt(receipt, acc, sel);
     kmy_reply(s, c, req, 200, types[FORM_FLAT], receipt, &b);
 }
@@ -185,7 +211,7 @@ static bool give_lmdb(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
     if (p != KMY_BEARER_OK)
         return p != KMY_BEARER_PARKED;
     sel.price_nusd = kmy_account_price(acc, sel.price_nusd);
-    kmy_account_charge(s, acc, sel.price_nusd);
+    charge(s, acc, &sel);
     put_receipt(receipt, acc, &sel);
     kmy_body_reply(s, c, req, types[FORM_LMDB], receipt, kmy_blob_ref(blob));
     return true;
@@ -214,7 +240,8 @@ static bool compose(kmy_shard_t *s, void *arg, kmy_paid_bill_t *bill, kmy_buf_t 
     /* Without the discount of a batch a part may cost more than the whole: no more than was offered. */
     int64_t price_nusd =
         o->sel->price_nusd < o->offered_nusd ? o->sel->price_nusd : o->offered_nusd;
-    if (o->form != FORM_JSON || price_nusd == 0 || !kmy_paid_charge(bill, price_nusd))
+    if (o->form != FORM_JSON || price_nusd == 0 ||
+        !kmy_paid_charge(bill, price_nusd, 0, o->sel->count))
         return false;
     put_json(s, b, o->sel, bill->charged_nusd, bill->left_nusd);
     return true;

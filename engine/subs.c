@@ -8,6 +8,7 @@
 #include "engine/egress.h"
 #include "engine/receipts.h"
 #include "engine/stream.h"
+#include "engine/uses.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,7 @@ uint32_t kmy_subs_add(kmy_shard_t *s, kmy_conn_t *c, uint32_t feed, const kmy_su
     kmy_shard_feed_t *f = &s->feeds[feed];
     *sub = (kmy_sub_t){
         .price_nusd = o->pass ? 0 : tick_price(s, c, feed),
+        .price_of = { s->price_book, o->pass ? 0 : s->accounts[c->account].discount_percent },
         .pass = o->pass,
         .conn = kmy_conn_idx(s, c),
         .feed = feed,
@@ -290,6 +292,7 @@ static void release(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
 {
     kmy_sub_t *sub = &s->subs[idx];
     kmy_shard_feed_t *f = &s->feeds[sub->feed];
+    kmy_uses_take(s, sub); /* also if its receipt finds no room */
     kmy_receipts_take(s, c, sub, kmy_conn_streams(c) ? KMY_RECEIPT_SOON : KMY_RECEIPT_LATER);
     kmy_egress_unpend(s, idx);
     kmy_pace_remove(s, idx);

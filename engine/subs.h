@@ -52,10 +52,12 @@ static inline void kmy_sub_skip(kmy_sub_t *sub, uint64_t offset, uint8_t reason)
     sub->cursor = sub->run_from = offset;
 }
 
-/* The price that was announced for this offset comes into force. */
+/* The price that was announced for this offset comes into force; behind kmy_uses_take. */
 static inline void kmy_sub_price(kmy_sub_t *sub)
 {
+    sub->last_price_of = sub->price_of;
     sub->price_nusd = sub->next_price_nusd;
+    sub->price_of = sub->next_price_of;
     sub->price_from = 0;
 }
 

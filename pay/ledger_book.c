@@ -113,9 +113,10 @@ void kmy_audit_book(kmy_audit_t *a, const kmy_entry_t *e, uint64_t id)
         return;
     }
     if (e->kind == KMY_ENTRY_PASS)
-        want = a->book.pass_nusd;
+        want = kmy_price_discounted(a->book.pass_nusd, e->discount_percent);
     else if (e->mode == KMY_MODE_STREAM &&
-             __builtin_mul_overflow(a->book.tick_nusd, e->ticks_count, &want))
+             __builtin_mul_overflow(kmy_price_discounted(a->book.tick_nusd, e->discount_percent),
+                                    e->ticks_count, &want))
         want = -1;
     else if (e->mode == KMY_MODE_PASS)
         want = 0;

@@ -206,7 +206,7 @@ kmy_err_t kmy_ledger_lease(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
     return grant > 0 ? kmy_ledger_spoil(l, err, ctx) : err;
 }
 
-/* What one entry can tell: uses[0..count) are of one mode and one price book. */
+/* What one entry can tell: uses[0..count) are of one mode, one price book and one discount. */
 static kmy_err_t consume(kmy_ledger_t *l, const kmy_ledger_report_t *r, const kmy_use_t *uses,
                          size_t count, int64_t now_ns, kmy_account_row_t *row, kmy_errctx_t *ctx)
 {
@@ -217,7 +217,8 @@ static kmy_err_t consume(kmy_ledger_t *l, const kmy_ledger_report_t *r, const km
                       .account_id = r->account_id,
                       .time_ns = now_ns,
                       .feed_id = count == 1 ? uses[0].feed : 0,
-                      .price_book = uses[0].price_book };
+                      .price_book = uses[0].price_book,
+                      .discount_percent = (uint8_t)uses[0].discount_percent };
     for (size_t i = 0; i < count; i++) {
         n += uses[i].count;
         e.amount_nusd += uses[i].nusd; /* at most what was consumed: settle_check */
@@ -240,7 +241,8 @@ static kmy_err_t consume_all(kmy_ledger_t *l, const kmy_ledger_report_t *r, int6
     kmy_err_t err = KMY_OK;
     for (size_t from = 0, to = 0; err == KMY_OK && from < r->uses_count; from = to) {
         while (to < r->uses_count && u[to].mode == u[from].mode &&
-               u[to].price_book == u[from].price_book)
+               u[to].price_book == u[from].price_book &&
+               u[to].discount_percent == u[from].discount_percent)
             to++;
         err = consume(l, r, u + from, to - from, now_ns, row, ctx);
     }
@@ -256,7 +258,8 @@ static void uses_check(const kmy_ledger_report_t *r)
     for (size_t i = 0; i < r->uses_count; i++) {
         const kmy_use_t *u = &r->uses[i];
         bool asked = u->mode == KMY_MODE_QUERY || u->mode == KMY_MODE_BATCH;
-        KMY_ASSERT(u->mode > KMY_MODE_NONE && u->mode < KMY_MODES && u->nusd >= 0);
+        KMY_ASSERT(u->mode > KMY_MODE_NONE && u->mode < KMY_MODES && u->nusd >= 0 &&
+                   u->discount_percent <= 100);
         KMY_ASSERT(i == 0 || kmy_use_compare(u - 1, u) < 0);
         KMY_ASSERT(!__builtin_add_overflow(nusd, u->nusd, &nusd));
         *(asked ? &queries : &ticks) += u->count;
@@ -264,7 +267,7 @@ static void uses_check(const kmy_ledger_report_t *r)
     KMY_ASSERT(nusd == r->consumed_nusd && ticks == r->ticks_count && queries == r->queries_count);
 }
 
-/* An entry for each mode and price book of what was spent, and one for what comes back. */
+/* An entry for each mode, price book and discount of what was spent, and one for what comes back. */
 static kmy_err_t settle_moves(kmy_ledger_t *l, const kmy_ledger_report_t *r, int64_t now_ns,
                               kmy_account_row_t *row, kmy_errctx_t *ctx)
 {
@@ -319,7 +322,6 @@ kmy_err_t kmy_ledger_settle(kmy_ledger_t *l, const kmy_ledger_report_t *report, 
         err = kmy_ledger_lease_put(l, r->account_id, r->shard, left, ctx);
     if (err == KMY_OK && (left != open_nusd || counts))
         err = kmy_ledger_account_put(l, r->account_id, &row, ctx);
-    err = kmy_ledger_spoil(l, err, ctx); /* a row of usage may be damaged, behind the first write */
     if (err == KMY_OK && out)
         err = kmy_ledger_account_fill(l, l->txn, r->account_id, &row, out, ctx);
     return left != open_nusd || counts ? kmy_ledger_spoil(l, err, ctx) : err;

@@ -56,6 +56,7 @@ static kmy_err_t pass_sell(kmy_ledger_t *l, kmy_account_row_t *row, const kmy_pa
     kmy_entry_t e = { .kind = KMY_ENTRY_PASS,
                       .mode = KMY_MODE_PASS,
                       .price_book = o->price_book,
+                      .discount_percent = (uint8_t)o->discount_percent,
                       .account_id = o->account_id,
                       .time_ns = now_ns,
                       .amount_nusd = o->price_nusd,

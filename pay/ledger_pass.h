@@ -23,7 +23,8 @@ typedef struct kmy_pass_order {
     const char *key;                       /* "": each order buys */
     uint32_t count;                        /* 1..KMY_PASS_FEEDS_MAX */
     int64_t price_nusd;                    /* of each, >= 0 */
-    uint32_t price_book;                   /* that says so; 0: not told */
+    uint32_t price_book;                   /* that says so, but for the discount; 0: not told */
+    uint32_t discount_percent;             /* the customer's, in price_nusd already */
     const char *feeds[KMY_PASS_FEEDS_MAX]; /* canonical names, each once */
 } kmy_pass_order_t;
 

@@ -91,9 +91,12 @@ bool kmy_entry_has_ref(kmy_entry_kind_t kind)
            kind == KMY_ENTRY_PASS;
 }
 
-enum { VERSION_BOOK = 2 }; /* of a PASS: with the price book, which it had not at first */
+enum {
+    VERSION_BOOK = 2, /* of a PASS: with the price book, which it had not at first */
+    DISCOUNT_MAX = 100,
+};
 
-/*  0 version   1 kind   2 from   3 to   4 shard (2)   6 mode   7 zero   8 account   16 time   24 amount
+/*  0 version   1 kind   2 from   3 to   4 shard (2)   6 mode   7 discount   8 account   16 time   24 amount
    CONSUME:   32 feed (4)   36 price book (4)   40 ticks   48 queries
    CREDIT, REVERSE, DEBT, PASS:   32 length of word   33 length of ref   34 word, ref; of a PASS of version 2 the price book (4) behind them
    from and to follow from kind and are written all the same: a reader in another language needs no table, and the audit has one more
@@ -110,6 +113,7 @@ size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
     out[4] = (uint8_t)(e->shard & 0xff);
     out[5] = (uint8_t)(e->shard >> 8);
     out[6] = e->mode;
+    out[7] = kmy_entry_to(e->kind) == KMY_SIDE_CONSUMED ? e->discount_percent : 0;
     kmy_put64(out + 8, e->account_id);
     kmy_put64(out + 16, (uint64_t)e->time_ns);
     kmy_put64(out + 24, (uint64_t)e->amount_nusd);
@@ -160,7 +164,7 @@ static bool ref_tail_decode(const uint8_t *in, size_t len, kmy_entry_t *e)
 bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
 {
     const uint8_t *in = bytes;
-    if (len < KMY_ENTRY_HEAD_BYTES || in[7] != 0)
+    if (len < KMY_ENTRY_HEAD_BYTES || in[7] > DISCOUNT_MAX)
         return false;
     if (in[0] != KMY_RECORD_VERSION && (in[0] != VERSION_BOOK || in[1] != KMY_ENTRY_PASS))
         return false;
@@ -172,6 +176,9 @@ bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
                         .account_id = kmy_get64(in + 8),
                         .time_ns = (int64_t)kmy_get64(in + 16),
                         .amount_nusd = (int64_t)kmy_get64(in + 24) };
+    e->discount_percent = in[7];
+    if (in[7] != 0 && moves[e->kind].to != KMY_SIDE_CONSUMED)
+        return false;
     if (in[2] != moves[e->kind].from || in[3] != moves[e->kind].to)
         return false;
     if (e->amount_nusd < 0 || e->account_id == 0)

@@ -64,7 +64,8 @@ typedef struct kmy_entry {
     uint64_t account_id;
     int64_t time_ns;
     int64_t amount_nusd;
-    uint32_t price_book; /* CONSUME and PASS: version; 0: of a time that did not tell */
+    uint32_t price_book;      /* CONSUME and PASS: version; 0: of a time that did not tell */
+    uint8_t discount_percent; /* the same: what the customer had off it */
     /* CONSUME only */
     uint32_t feed_id; /* the ledger's number; 0: several, as the account's row of usage tells */
     uint64_t ticks_count;

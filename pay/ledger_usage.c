@@ -61,7 +61,7 @@ static size_t merge(MDB_val old, const kmy_use_t *uses, size_t count, uint8_t *o
         if (have && !item_get(in, &item))
             return 0;
         kmy_use_t use = i < count ? uses[i] : item;
-        use.price_book = 0; /* the journal's; here all books are one */
+        use.price_book = use.discount_percent = 0; /* the journal's; here all prices are one */
         int order = !have ? 1 : i == count ? -1 : kmy_use_compare(&item, &use);
         if (order > 0)
             item = use;

@@ -23,13 +23,13 @@ static inline const char *kmy_mode_name(kmy_mode_t mode)
     return names[mode];
 }
 
-/* Ordered by mode, book and feed (kmy_use_compare): so what makes one entry of the journal stands together. */
+/* Ordered by mode, book, discount and feed (kmy_use_compare): so what makes one entry of the journal stands together. */
 typedef struct kmy_use {
     uint32_t feed;       /* whose number it is, who has it says; 0 in the ledger: several at once */
     uint32_t price_book; /* version; 0: not told */
     uint32_t mode;       /* kmy_mode_t */
-    uint32_t unused;     /* 0 */
-    uint64_t count;      /* ticks, questions or items */
+    uint32_t discount_percent; /* the customer's, off the prices of that book */
+    uint64_t count;            /* ticks, questions or items */
     int64_t nusd;
 } kmy_use_t;
 
@@ -39,6 +39,8 @@ static inline int kmy_use_compare(const kmy_use_t *a, const kmy_use_t *b)
         return a->mode < b->mode ? -1 : 1;
     if (a->price_book != b->price_book)
         return a->price_book < b->price_book ? -1 : 1;
+    if (a->discount_percent != b->discount_percent)
+        return a->discount_percent < b->discount_percent ? -1 : 1;
     return a->feed < b->feed ? -1 : a->feed > b->feed;
 }
 

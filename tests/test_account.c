@@ -1,6 +1,7 @@
 /* engine/account: what nobody waits for leaves room in the keeper's queue for what somebody does. */
 #include "engine/account.h"
 #include "engine/shard.h"
+#include "engine/uses.h"
 
 #include "base/clock.h"
 
@@ -50,6 +51,8 @@ static int begin(void **state)
                                       .waiters_head = KMY_NONE,
                                       .waiters_tail = KMY_NONE };
         acc->lease = (kmy_lease_t){ LEFT + SPENT, LEFT, SPENT, 1, 0 };
+        kmy_uses_add(&acc->uses,
+                     &(kmy_use_t){ .mode = KMY_MODE_STREAM, .feed = 1, .count = 1, .nusd = SPENT });
         kmy_account_touch(&x.s, acc);
     }
     return 0;
@@ -60,6 +63,8 @@ static int end(void **state)
     (void)state;
     kmy_config_free(&x.cfg);
     kmy_wake_fini(&x.t.keeper_wake);
+    for (uint32_t i = 0; i < ACCOUNTS; i++)
+        kmy_uses_free(&x.s.accounts[i].uses);
     free(x.s.accounts);
     free(x.s.touched);
     free(x.mem);
@@ -97,6 +102,84 @@ static void no_report_is_lost_by_waiting_its_turn(void **state)
     assert_int_equal(seen, ACCOUNTS);
     assert_int_equal(consumed, ACCOUNTS * SPENT);
     assert_int_equal(x.s.touched_count, 0);
+}
+
+static void a_report_tells_what_it_was_for(void **state)
+{
+    (void)state;
+    kmy_ask_t a;
+    assert_true(kmy_account_report_now(&x.s, &x.s.accounts[0]));
+    assert_true(kmy_queue_pop(x.s.asks, &a));
+    assert_int_equal(a.uses_count, 1);
+    assert_int_equal(a.uses[0].feed, 1);
+    assert_int_equal(a.uses[0].mode, KMY_MODE_STREAM);
+    assert_int_equal(a.uses[0].nusd, SPENT);
+    assert_int_equal(a.ticks_count, 1);
+}
+
+/* Gathered for a send that is not over: taken from the lease, but the socket may refuse it, and then it comes back. */
+static void what_is_on_its_way_to_a_socket_is_reported_later(void **state)
+{
+    (void)state;
+    kmy_shard_account_t *acc = &x.s.accounts[0];
+    kmy_ask_t a;
+    kmy_meter_take_ticks(&acc->lease, 7, 3);
+    assert_true(kmy_account_report_now(&x.s, acc));
+    assert_true(kmy_queue_pop(x.s.asks, &a));
+    assert_int_equal(a.consumed_nusd, SPENT);
+    assert_int_equal(a.ticks_count, 1);
+    assert_int_equal(acc->lease.spent_nusd, 21);
+    kmy_meter_untake_ticks(&acc->lease, 7, 3);
+    kmy_lease_check(&acc->lease);
+    assert_int_equal(acc->lease.left_nusd, LEFT);
+    assert_int_equal(acc->lease.granted_nusd, LEFT);
+}
+
+/* A lease that is wholly on its way leaves no room for another one: the wish is kept until it is known what came of it. */
+static void who_has_all_on_its_way_is_heard_at_the_next_housekeeping(void **state)
+{
+    (void)state;
+    kmy_shard_account_t *acc = &x.s.accounts[0];
+    kmy_ask_t a;
+    assert_true(kmy_account_report_now(&x.s, acc));
+    acc->free_nusd = 10 * x.cfg.lease.max_nusd;
+    acc->lease = (kmy_lease_t){ x.cfg.lease.max_nusd, 0, x.cfg.lease.max_nusd, 1, 0 };
+    kmy_account_ask_more(&x.s, acc);
+    assert_false(acc->lease_asked);
+    assert_true(acc->retry_nusd > 0);
+    kmy_uses_add(&acc->uses, &(kmy_use_t){ .mode = KMY_MODE_STREAM,
+                                           .feed = 1,
+                                           .count = 1,
+                                           .nusd = x.cfg.lease.max_nusd }); /* it arrived */
+    kmy_account_report(&x.s, false);
+    assert_true(acc->lease_asked);
+    assert_int_equal(acc->lease.spent_nusd, 0);
+    while (kmy_queue_pop(x.s.asks, &a))
+        ;
+}
+
+static void what_the_queue_does_not_take_is_reported_another_time(void **state)
+{
+    (void)state;
+    kmy_shard_account_t *acc = &x.s.accounts[0];
+    kmy_ask_t a = { .kind = KMY_ASK_REVOKE };
+    for (uint32_t i = 2; i <= 9; i++) /* more than stand in an ask */
+        kmy_uses_add(&acc->uses,
+                     &(kmy_use_t){ .mode = KMY_MODE_STREAM, .feed = i, .count = 1, .nusd = 1 });
+    kmy_meter_take_ticks(&acc->lease, 1, 8);
+    while (kmy_queue_push(x.s.asks, &a))
+        ;
+    assert_false(kmy_account_report_now(&x.s, acc));
+    assert_int_equal(acc->lease.spent_nusd, SPENT + 8);
+    while (kmy_queue_pop(x.s.asks, &a))
+        ;
+    assert_true(kmy_account_report_now(&x.s, acc));
+    assert_true(kmy_queue_pop(x.s.asks, &a));
+    assert_int_equal(a.uses_count, 9);
+    assert_int_equal(a.consumed_nusd, SPENT + 8);
+    assert_int_equal(a.uses_owned[8].feed, 9);
+    assert_int_equal(acc->lease.spent_nusd, 0);
+    free(a.uses_owned);
 }
 
 /* One comparison after every run of ticks stands for two: is it listed for the next report, and does the lease run low? */
@@ -190,6 +273,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(reports_leave_a_quarter_of_the_queue_to_who_waits, begin,
                                         end),
         cmocka_unit_test_setup_teardown(no_report_is_lost_by_waiting_its_turn, begin, end),
+        cmocka_unit_test_setup_teardown(a_report_tells_what_it_was_for, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_on_its_way_to_a_socket_is_reported_later, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(who_has_all_on_its_way_is_heard_at_the_next_housekeeping,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(what_the_queue_does_not_take_is_reported_another_time,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(an_account_off_the_list_is_listed_by_the_next_tick_it_pays,
                                         begin, end),
         cmocka_unit_test_setup_teardown(

@@ -46,7 +46,8 @@ static void a_version_for_each_change_and_none_without(void **state)
 }
 
 /* 10 ticks, spent as said, at a book of 1,000 nano-USD a tick. */
-static kmy_ledger_audit_t audit_of_ten_ticks(kmy_mode_t mode, uint32_t version, int64_t nusd)
+static kmy_ledger_audit_t audit_of_ten_ticks(kmy_mode_t mode, uint32_t version, uint32_t discount,
+                                             int64_t nusd)
 {
     rig_t r;
     int64_t granted;
@@ -57,7 +58,9 @@ static kmy_ledger_audit_t audit_of_ten_ticks(kmy_mode_t mode, uint32_t version, 
     uint64_t a = rig_account(&r, "local:a", USD);
     version_of(&r, book);
     rig_begin(&r);
-    kmy_use_t use = { .mode = mode, .price_book = version, .count = 10, .nusd = nusd };
+    kmy_use_t use = {
+        .mode = mode, .price_book = version, .discount_percent = discount, .count = 10, .nusd = nusd
+    };
     assert_int_equal(kmy_ledger_feed(r.ledger, "SOL/USD", &use.feed, &r.ctx), KMY_OK);
     kmy_ledger_report_t report = {
         .account_id = a, .consumed_nusd = nusd, .ticks_count = 10, .uses = &use, .uses_count = 1
@@ -75,19 +78,23 @@ static void the_audit_counts_ticks_at_their_book(void **state)
     static const struct {
         kmy_mode_t mode;
         uint32_t version;
+        uint32_t discount;
         int64_t nusd;
         const char *want; /* NULL: clean */
     } rows[] = {
-        { KMY_MODE_STREAM, 1, 10000, NULL },
-        { KMY_MODE_STREAM, 1, 9999, "by price book 1 it is 10000" },
-        { KMY_MODE_STREAM, 0, 9999, NULL }, /* it does not say */
-        { KMY_MODE_STREAM, 2, 10000, "names price book 2" },
-        { KMY_MODE_PASS, 1, 0, NULL },
-        { KMY_MODE_PASS, 1, 1, "by price book 1 it is 0" },
+        { KMY_MODE_STREAM, 1, 0, 10000, NULL },
+        { KMY_MODE_STREAM, 1, 0, 9999, "by price book 1 it is 10000" },
+        { KMY_MODE_STREAM, 1, 30, 7000, NULL },
+        { KMY_MODE_STREAM, 1, 30, 10000, "by price book 1 it is 7000" },
+        { KMY_MODE_STREAM, 0, 0, 9999, NULL }, /* it does not say */
+        { KMY_MODE_STREAM, 2, 0, 10000, "names price book 2" },
+        { KMY_MODE_PASS, 1, 0, 0, NULL },
+        { KMY_MODE_PASS, 1, 0, 1, "by price book 1 it is 0" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        kmy_ledger_audit_t a = audit_of_ten_ticks(rows[i].mode, rows[i].version, rows[i].nusd);
+        kmy_ledger_audit_t a =
+            audit_of_ten_ticks(rows[i].mode, rows[i].version, rows[i].discount, rows[i].nusd);
         assert_int_equal(a.faults_count, rows[i].want ? 1 : 0);
         if (rows[i].want && !strstr(a.first_fault, rows[i].want))
             fail_msg("row %zu: %s", i, a.first_fault);

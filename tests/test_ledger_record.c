@@ -89,6 +89,7 @@ static void no_other_length_or_version_is_taken(void **state)
                           .account_id = 1,
                           .amount_nusd = 1,
                           .price_book = 3,
+                          .discount_percent = 20,
                           .word = "w",
                           .ref = "r",
                           .word_bytes = 1,
@@ -99,6 +100,7 @@ static void no_other_length_or_version_is_taken(void **state)
         assert_true(kmy_entry_decode(bytes, len, &out));
         bool booked = e.kind == KMY_ENTRY_PASS || e.kind == KMY_ENTRY_CONSUME;
         assert_int_equal(out.price_book, booked ? 3 : 0);
+        assert_int_equal(out.discount_percent, booked ? 20 : 0);
         for (size_t n = 0; n <= len + 1; n++)
             assert_int_equal(kmy_entry_decode(bytes, n, &out), n == len);
         for (int version = 0; version < 256; version++) {

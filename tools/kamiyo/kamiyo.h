@@ -22,7 +22,8 @@ typedef struct cli {
     const char *feed;
     const char *account;
     const char *usd;
-    const char *feeds; /* of token mint: names and patterns, by commas; NULL: all */
+    const char *window; /* of account usage; NULL: 24h */
+    const char *feeds;  /* of token mint: names and patterns, by commas; NULL: all */
     const char *secret_file;
     const char *wallet; /* of deposit: file with the key; NULL: KAMIYO_WALLET_KEY */
     const char *key;    /* of verify: file or URL; NULL: the public door's */
@@ -48,6 +49,8 @@ int cli_stream(const cli_t *cli);
 int cli_compare(const cli_t *cli);
 int cli_history(const cli_t *cli);
 int cli_account(const cli_t *cli);
+int cli_usage_of_account(const cli_t *cli); /* account usage */
+int cli_ledger_dump(const cli_t *cli);      /* ledger dump */
 int cli_deposit(const cli_t *cli);
 int cli_snapshot(const cli_t *cli);
 int cli_conns(const cli_t *cli);

@@ -1,4 +1,4 @@
-/* kamiyo ledger audit: recounts the ledger's files from their entries; needs no daemon and minds none. */
+/* kamiyo ledger audit: recounts the ledger's files from their entries; needs no daemon and minds none.  kamiyo ledger dump: dump.c. */
 #include "tools/kamiyo/kamiyo.h"
 
 #include "base/money.h"
@@ -19,8 +19,10 @@ int cli_ledger(const cli_t *cli)
     char path[4096];
     kmy_errctx_t ctx = { 0 };
     kmy_ledger_audit_t a;
+    if (strcmp(cli->words[0], "dump") == 0)
+        return cli_ledger_dump(cli);
     if (strcmp(cli->words[0], "audit") != 0)
-        return cli_wrong(cli, "no 'ledger %.40s'; there is audit", cli->words[0]);
+        return cli_wrong(cli, "no 'ledger %.40s'; there are audit and dump", cli->words[0]);
     snprintf(path, sizeof path, "%s/ledger", cli->data);
     kmy_err_t err = kmy_ledger_audit_path(path, &a, &ctx);
     if (err != KMY_OK)

@@ -27,8 +27,10 @@ static const struct verb {
       "the sources of one feed beside each other: price, deviation, bid, ask, age" },
     { "history", cli_history, 1, 1, "history FEED [--seconds N] [--count N]",
       "ticks that the daemon keeps, oldest first: of the last N seconds, at most N (100)" },
-    { "account", cli_account, 0, 0, "account [--account ID]",
-      "balance of the token's account, or of any (operator)" },
+    { "account", cli_account, 0, 1,
+      "account [--account ID] |\n"
+      "         account usage [--window 1h|24h|30d]",
+      "balance of the token's account, or of any (operator); what it used, by feed and mode" },
     { "deposit", cli_deposit, 1, 1, "deposit USD [--network NETWORK] [--wallet FILE] [--force]",
       "pays by x402 from an EVM wallet (KAMIYO_WALLET_KEY, or --wallet) and prints the token" },
     { "snapshot", cli_snapshot, 0, 0, "snapshot [--feed FEED]",
@@ -42,8 +44,10 @@ static const struct verb {
       "         token revoke JTI|TOKEN |\n"
       "         token rotate [--drop]",
       "credits an account and prints a token; ends a token at once; makes a new key (operator)" },
-    { "ledger", cli_ledger, 1, 1, "ledger audit",
-      "recounts the ledger under --data from its entries" },
+    { "ledger", cli_ledger, 1, 1,
+      "ledger audit |\n"
+      "         ledger dump",
+      "recounts the ledger under --data from its entries; its price books and entries" },
     { "backup", cli_backup, 1, 1, "backup DIR [--with-secrets]",
       "one instant of the ledger under --data, recounted; also while the daemon runs" },
     { "restore", cli_restore, 1, 1, "restore DIR [--force]",
@@ -156,6 +160,7 @@ enum {
     O_DROP,
     O_FEEDS,
     O_WALLET,
+    O_WINDOW,
     O_HELP,
     O_VERSION
 };
@@ -189,6 +194,7 @@ static const struct option long_options[] = {
     { "drop", no_argument, NULL, O_DROP },
     { "feeds", required_argument, NULL, O_FEEDS },
     { "wallet", required_argument, NULL, O_WALLET },
+    { "window", required_argument, NULL, O_WINDOW },
     { "help", no_argument, NULL, O_HELP },
     { "version", no_argument, NULL, O_VERSION },
     { NULL, 0, NULL, 0 },
@@ -222,6 +228,7 @@ static bool take_check(cli_t *cli, int option, bool *known)
         { O_KEY, &cli->key },
         { O_FEEDS, &cli->feeds },
         { O_WALLET, &cli->wallet },
+        { O_WINDOW, &cli->window },
     };
     uint64_t n = 0;
     *known = true;
