@@ -16,7 +16,7 @@
 #include "pay/payment_id.h"
 
 #define KMY_SETTLER_TXS_MAX                                                                        \
-    128 /* not in a block yet; at 2 s a block 64 payments a second, more than 16 connections carry */
+    128 /* not in a block yet: at 2 s a block 64 payments a second; nodes keep so many of one account while their pool has room */
 #define KMY_SETTLER_GAS_MAX                                                                        \
     200000 /* of one payment: FiatToken takes 60,000 to 100,000 by a key, a wallet's own checks come on top */
 #define KMY_SETTLER_GAS_USUAL 100000
