@@ -49,6 +49,7 @@ struct kmy_stakes {
     uint32_t reads; /* questions under way */
     wait_t *waits;  /* KMY_WAITS: a slip waits in one place */
     uint32_t waits_count;
+    bool failing;    /* so did the last question: until one is answered nobody waits for any */
     int64_t told_ns; /* when the log last said that the node does not answer; 0: never */
 };
 
@@ -194,6 +195,10 @@ void kmy_cashier_stake(kmy_cashier_t *c, uint32_t shard, uint32_t slip)
     }
     if (!e->asking)
         line_up(t, e);
+    if (t->failing) {
+        tell(c, shard, slip, e);
+        return;
+    }
     KMY_ASSERT(t->waits_count < KMY_WAITS);
     t->waits[t->waits_count++] = (wait_t){ shard, slip, (uint32_t)(e - t->entries) };
     e->waits++;
@@ -205,6 +210,7 @@ void kmy_cashier_stake(kmy_cashier_t *c, uint32_t shard, uint32_t slip)
 static void failed(kmy_cashier_t *c, entry_t *e, const kmy_call_answer_t *a)
 {
     struct kmy_stakes *t = c->stakes;
+    t->failing = true;
     e->stake.failed = true;
     e->stake.tried_ns = c->now_ns;
     KMY_COUNT(c->metrics, stake_failure_total, 1);
@@ -226,6 +232,7 @@ static void answered(void *arg, uint64_t word, const kmy_call_answer_t *a)
     KMY_ASSERT(word < t->count && e->asking && t->reads > 0);
     t->reads--;
     e->asking = false;
+    t->failing = false;
     if (a->status == 200 &&
         kmy_chain_solana_read_holding(a->body, a->body_bytes, e->ask_id, e->owner, t->mint,
                                       &units) == KMY_RPC_FOUND)

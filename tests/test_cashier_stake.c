@@ -167,6 +167,33 @@ static void who_waits_is_told_at_its_deadline_and_a_silent_node_is_asked_eight_t
     end(w);
 }
 
+static void nobody_waits_for_a_node_that_failed_until_it_answers(void **state)
+{
+    (void)state;
+    world_t *w = begin("");
+    node.down = true;
+    node.units = 5000000;
+    ask(w, 0, 1, PATIENCE_MS);
+    assert_int_equal(hear(w, 0)->stake, 0);
+    NODE_LOCKED(node.silent = true);
+    ask(w, 0, 2, PATIENCE_MS); /* it is asked, and says nothing */
+    const kmy_slip_t *s = hear_within(w, 0, 2000);
+    assert_non_null(s);
+    assert_int_equal(s->stake, 0);
+    assert_true(s->again_ns <= kmy_mono_ns() + 1000 * KMY_NS_PER_MS);
+    while (questions() < 2)
+        sched_yield();
+    NODE_LOCKED(node.silent = node.down = false);
+    uint64_t stake = 0;
+    while (stake == 0) { /* told soon after it answers again */
+        ask(w, 0, 3, PATIENCE_MS);
+        stake = hear(w, 0)->stake;
+    }
+    ask(w, 0, 4, PATIENCE_MS); /* and from then on the first who asks is told */
+    assert_int_equal(hear(w, 0)->stake, 5);
+    end(w);
+}
+
 static void a_drain_waits_for_no_chain(void **state)
 {
     (void)state;
@@ -187,6 +214,7 @@ int main(void)
         cmocka_unit_test(a_node_that_fails_is_not_asked_by_everybody_anew),
         cmocka_unit_test(a_reading_outlives_the_node),
         cmocka_unit_test(who_waits_is_told_at_its_deadline_and_a_silent_node_is_asked_eight_things),
+        cmocka_unit_test(nobody_waits_for_a_node_that_failed_until_it_answers),
         cmocka_unit_test(a_drain_waits_for_no_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
