@@ -63,7 +63,7 @@ static inline int64_t kmy_account_price(const kmy_shard_account_t *acc, int64_t 
 }
 
 /* Takes one answer's price, or one item's, counted for a feed (idx) as a query or in a batch; the caller saw to it that the lease covers it
-   (kmy_query_secure), in this very turn. */
+   (kmy_bearer_secure), in this very turn. */
 void kmy_account_charge(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t price_nusd, uint32_t feed,
                         kmy_mode_t mode);
 

@@ -5,22 +5,14 @@
 #include "engine/conn.h"
 #include "engine/grant.h"
 #include "engine/paid.h"
-#include "engine/pay_header.h"
 #include "engine/reply.h"
 #include "engine/stream.h"
 #include "engine/throttle.h"
 
 #include <string.h>
 
-static const char *why_unpaid(const kmy_http_request_t *req, const kmy_demand_t *d)
-{
-    if (kmy_pay_header_any(req) && d->elsewhere)
-        return "this route takes no payment of its own, and looked at none: pay at POST "
-               "/v1/deposit and send the token you get";
-    return d->elsewhere || d->amounts_count == 0
-               ? "this costs money: send a token of a funded account"
-               : "this costs money: pay for it, or send a token of a funded account";
-}
+static const char why_unpaid[] =
+    "this costs money: pay for it, or send a token of a funded account";
 
 static kmy_err_t check_bearer(kmy_shard_t *s, const kmy_http_request_t *req, const char *shown,
                               kmy_token_claims_t *claims, kmy_errctx_t *ctx)
@@ -51,7 +43,7 @@ kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reque
     if (!granted && !shown && !kmy_http_header(req, "authorization") && demand &&
         demand->price_nusd > 0) {
         if (kmy_throttle_address(s, c, req))
-            kmy_demand_pay(s, c, req, demand, KMY_UNPAID, NULL, why_unpaid(req, demand), 0, "");
+            kmy_demand_pay(s, c, req, demand, KMY_UNPAID, NULL, why_unpaid, 0, "");
         return KMY_BEARER_ANSWERED;
     }
     kmy_err_t err = KMY_OK;

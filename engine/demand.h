@@ -13,7 +13,6 @@ typedef struct kmy_demand {
     int64_t price_nusd;                         /* "required" */
     int64_t amounts_nusd[KMY_SLIP_AMOUNTS_MAX]; /* what may be paid here */
     uint32_t amounts_count;                     /* 0: this route takes no payment of its own */
-    bool elsewhere; /* they are paid at another route, `path`: this one looks at no payment */
     bool
         to_account; /* a payment here is a deposit, and the request then goes on on its payer's account (grant.h) */
     bool

@@ -293,7 +293,6 @@ static bool transferred(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
     kmy_demand_t demand = kmy_demand_deposit(path_deposit, 0);
     if (slip->result == KMY_SLIP_DONE || slip->result == KMY_SLIP_AGAIN)
         return credited(s, c, req, slip, true);
-    demand.elsewhere = true;
     kmy_paid_undone(s, c, req, &demand, slip, NULL);
     return true;
 }

@@ -228,6 +228,23 @@ def a_part_never_costs_more_than_the_whole_that_was_offered():
             _books(d, w, paid, paid)
 
 
+def a_snapshot_too_long_to_keep_is_charged_to_the_account_once():
+    _, f = _daemon()
+    symbols = [f"S{i:03}USDT" for i in range(300)]
+    with Sim(5, symbols=",".join(f"{s}:100.00" for s in symbols)) as sim, \
+            Daemon(sim, wait=False, sources__binance={"url": sim.at["binance"] + "/stream", "symbols": symbols},
+                   payments__facilitator=f.url, payments__networks=[{"name": "base", "pay_to": PAY_TO}]) as d:
+        until(lambda: all(x["offset"] > 0 for x in d.feeds().values()))
+        w = Wallet("long")
+        pays, paid = _pay(d, SNAPSHOT, w)
+        a = d.ask("GET", SNAPSHOT, headers=pays)
+        assert a.status == 200 and a.json["count"] == 302 and len(a.body) > 65536, (a.status, len(a.body))
+        assert Decimal(a.json["charged"]) == paid == 302 * QUERY_USD * 8 / 10 and a.json["balance"] == "0.000000000" and _receipt(a.headers, 1)["success"]
+        a = d.ask("GET", SNAPSHOT, headers=pays)
+        assert a.status == 409 and "account" in a.json["detail"] and len(f.settled) == 1, (a.status, a.body[:200])
+        _books(d, w, paid, paid)
+
+
 def what_is_settled_late_is_pending_and_then_answered_to_the_same_header():
     d, f = _daemon()
     for path in (COMPARE, "/v1/history?feed=SOL/USD&limit=2"):
