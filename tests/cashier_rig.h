@@ -27,7 +27,8 @@ typedef struct world {
     uint64_t used[SHARDS]; /* slips, a bit each */
     kmy_token_key_t *token_key;
     kmy_offers_t offers;
-    int64_t hold_ns; /* of the next start; 0: as the house has it */
+    int64_t hold_ns;  /* of the next start; 0: as the house has it */
+    int64_t watch_ns; /* the same; 0: 50 ms, for tests that wait for a reorganization to be seen */
 } world_t;
 
 static inline void world_start(world_t *w)
@@ -37,7 +38,7 @@ static inline void world_start(world_t *w)
                                 .metrics = &w->metrics,
                                 .token_key = w->token_key,
                                 .offers = &w->offers,
-                                .watch_ns = 50 * KMY_NS_PER_MS,
+                                .watch_ns = w->watch_ns ? w->watch_ns : 50 * KMY_NS_PER_MS,
                                 .hold_ns = w->hold_ns };
     memset(w->used, 0, sizeof w->used);
     rig_open(&w->rig);

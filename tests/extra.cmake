@@ -103,7 +103,12 @@ add_test(NAME bench_token_smoke COMMAND bench_token --smoke --json)
 set_tests_properties(bench_ledger_smoke bench_token_smoke PROPERTIES TIMEOUT 60 LABELS bench)
 add_test(NAME bench_sim_smoke COMMAND bench_sim --smoke)
 add_test(NAME bench_payment_smoke COMMAND bench_payment --smoke --json)
-set_tests_properties(bench_payment_smoke PROPERTIES TIMEOUT 60 LABELS bench)
+# Its shards, payers, facilitator and chain are the unit tests', so it lies here.
+add_executable(bench_cashier ${CMAKE_CURRENT_SOURCE_DIR}/bench_cashier.c)
+target_link_libraries(bench_cashier PRIVATE kmy_flags kmy_engine PkgConfig::CMOCKA PkgConfig::SECP256K1)
+set_target_properties(bench_cashier PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+add_test(NAME bench_cashier_smoke COMMAND bench_cashier --smoke --json)
+set_tests_properties(bench_payment_smoke bench_cashier_smoke PROPERTIES TIMEOUT 60 LABELS bench)
 set_tests_properties(bench_sim_smoke PROPERTIES TIMEOUT 60 LABELS bench)
 
 # The feeds thread against the simulator over TLS: every trouble an upstream can make.
