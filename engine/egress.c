@@ -2,6 +2,7 @@
 #include "engine/egress_inside.h"
 
 #include "engine/account.h"
+#include "engine/conn.h"
 #include "engine/shard.h"
 
 static inline void mark(kmy_shard_t *s, kmy_conn_t *c, uint32_t idx)
@@ -88,6 +89,18 @@ static void reap(kmy_shard_t *s)
     }
 }
 
+/* The next request of each that has all of its answers, or its end.  Not before everything is settled: a request may end another session, or give
+   back what its account has left, and must not meet ticks that may come back. */
+static void go_on(kmy_shard_t *s)
+{
+    for (uint32_t i = 0; i < s->drained_count; i++) {
+        kmy_conn_t *c = kmy_conn_at(s, s->drained[i]);
+        if (c->state != KMY_CONN_DEAD && !kmy_has_output(c))
+            kmy_conn_drained(s, c);
+    }
+    s->drained_count = 0;
+}
+
 /* What its sends added up, for the operator's page. */
 static void count(kmy_shard_t *s)
 {
@@ -109,6 +122,7 @@ static void submit(kmy_shard_t *s)
     s->sends_count = 0;
     s->segments_count = 0;
     s->stage_used = 0;
+    go_on(s);
 }
 
 /* A connection may need this much at most; checked before it is gathered. */

@@ -116,6 +116,6 @@ void kmy_egress_complete(kmy_shard_t *s, const kmy_send_t *send, int res)
         if (kmy_has_output(c) || more)
             kmy_egress_mark(s, c);
         if (!kmy_has_output(c) && (c->state != KMY_CONN_WS || c->body || c->pipelined))
-            kmy_conn_drained(s, c); /* a WebSocket wants nothing else then */
+            s->drained[s->drained_count++] = send->conn; /* a WebSocket wants nothing else then */
     }
 }

@@ -118,6 +118,7 @@ static bool take_memory(kmy_shard_t *s)
     s->sends = reserve(KMY_SENDS_MAX * sizeof *s->sends);
     s->segments = reserve(KMY_SEGMENTS_MAX * sizeof *s->segments);
     s->rooms = reserve((size_t)KMY_ROOMS * KMY_ROOM_BYTES);
+    s->drained = reserve(KMY_SENDS_MAX * sizeof *s->drained);
     s->scratch = reserve(KMY_SCRATCH_BYTES);
     s->inflated = reserve(KMY_ECHO_BYTES_MAX);
     s->deflate = cfg->public_door.deflate ? kmy_ws_deflate_new() : NULL;
@@ -133,8 +134,8 @@ static bool take_memory(kmy_shard_t *s)
         return false;
     return s->inflated && s->conns && s->dying && s->dirty && s->dirty_next && s->starving &&
            s->subs && s->accounts && s->touched && s->stage && s->sends && s->segments &&
-           s->tls_plain && s->tls_out && s->rooms && s->scratch && s->deferred && s->recv_mem &&
-           s->feeds && s->touched_feeds;
+           s->drained && s->tls_plain && s->tls_out && s->rooms && s->scratch && s->deferred &&
+           s->recv_mem && s->feeds && s->touched_feeds;
 }
 
 static void unmap(void *p, size_t bytes)
@@ -161,6 +162,7 @@ static void free_memory(kmy_shard_t *s)
     unmap(s->sends, KMY_SENDS_MAX * sizeof *s->sends);
     unmap(s->segments, KMY_SEGMENTS_MAX * sizeof *s->segments);
     unmap(s->rooms, (size_t)KMY_ROOMS * KMY_ROOM_BYTES);
+    unmap(s->drained, KMY_SENDS_MAX * sizeof *s->drained);
     unmap(s->scratch, KMY_SCRATCH_BYTES);
     unmap(s->inflated, KMY_ECHO_BYTES_MAX);
     kmy_ws_deflate_free(s->deflate);

@@ -543,6 +543,8 @@ struct kmy_shard {
         consumed_nusd; /* of the present submission, as are the next two: counted when it is over */
     uint64_t delivered_ticks;
     uint64_t delivered_bytes;
+    uint32_t *drained; /* connections of the present submission that have sent all they had */
+    uint32_t drained_count;
 
     uint8_t *rooms; /* KMY_ROOMS of KMY_ROOM_BYTES; touched pages only */
     char *scratch;

@@ -623,6 +623,28 @@ def slow_readers_get_what_they_chose_and_nobody_else_notices():
             d.settled(account, len(slow.ticks) * TICK_USD)
 
 
+def a_lease_is_filled_up_while_slow_readers_take_a_part_of_what_they_are_sent():
+    """What their sockets do not take is theirs again, also where the lease was as large as it may be, so that what was spent had to be reported first."""
+    with Sim(4000) as sim:
+        d = Daemon(sim, lease__max="0.002", lease__min="0.0005", limits__lag_ticks=100000, limits__lag_ms=60000)
+        token = d.mint("local:a", "10")
+        slow = [d.ws(token, rcvbuf=4096) for _ in range(30)]
+        quick = d.ws(token)
+        for w in (*slow, quick):
+            w.subscribe(*FEEDS)
+        stop = time.monotonic() + SECONDS
+        while d.metrics()["send_short_total"] < len(slow):  # none of them reads
+            assert time.monotonic() < stop, "some socket refuses nothing"
+            quick.count(500)
+        for w in (*slow, quick):
+            assert not w.gaps
+            w.send({"op": "unsubscribe", "feeds": ["*"]})
+            w.next("unsubscribed", 60)
+        d.settled("local:a", sum(len(w.ticks) for w in (*slow, quick)) * TICK_USD)
+        d.stop()
+        d.audit()
+
+
 def a_socket_that_takes_no_byte_is_reset_after_the_stall_timeout():
     with Sim(4000) as sim, Daemon(sim, limits__stall_timeout="1s") as d:
         slow = _stalled(d, d.mint("local:dead", "100"), "conflate")

@@ -230,6 +230,7 @@ static inline void begin(int64_t lease_nusd)
     s->rooms = zeroes(KMY_ROOMS, KMY_ROOM_BYTES);
     s->sends = zeroes(KMY_SENDS_MAX, sizeof *s->sends);
     s->segments = zeroes(KMY_SEGMENTS_MAX, sizeof *s->segments);
+    s->drained = zeroes(KMY_SENDS_MAX, sizeof *s->drained);
     s->feeds = zeroes(FEEDS, sizeof *s->feeds);
     s->touched_feeds = zeroes(FEEDS, sizeof *s->touched_feeds);
     s->log_limits = (kmy_feedlog_limits_t){ 4096, INT64_C(60000000000), 1 << 20 };
@@ -264,8 +265,9 @@ static inline void end(void)
         for (int e = 0; e < KMY_ENCODINGS; e++)
             kmy_feedlog_close(&s->feeds[i].log[e]);
     }
-    void *all[] = { s->conns, s->dirty, s->dirty_next, s->starving, s->subs,          s->accounts,
-                    s->stage, s->sends, s->segments,   s->feeds,    s->touched_feeds, s->rooms };
+    void *all[] = { s->conns,         s->dirty, s->dirty_next, s->starving, s->subs,
+                    s->accounts,      s->stage, s->sends,      s->segments, s->feeds,
+                    s->touched_feeds, s->rooms, s->drained };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
     kmy_catalog_free(&x.catalog);
