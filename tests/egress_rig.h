@@ -52,7 +52,7 @@ static struct {
     uint32_t sqes;
     struct io_uring_cqe cqe[KMY_SENDS_MAX + 1];
     uint32_t cqes, seen;
-    uint64_t starved, killed;
+    uint64_t starved, killed, drained;
     uint64_t seq; /* of the newest tick of any feed */
     uint64_t random;
 } x;
@@ -141,10 +141,13 @@ void kmy_conn_poll_out(kmy_shard_t *s, kmy_conn_t *c)
     (void)s;
     c->poll_armed = true;
 }
+/* What it does to other connections and to leases must not meet ticks that may come back. */
 void kmy_conn_drained(kmy_shard_t *s, kmy_conn_t *c)
 {
-    (void)s;
     (void)c;
+    for (uint32_t i = 0; i < CONNS; i++)
+        assert_false(s->conns[i].in_flight);
+    x.drained++;
 }
 void kmy_account_list(kmy_shard_t *s, kmy_shard_account_t *acc)
 {

@@ -146,10 +146,28 @@ static void a_session_that_waited_for_money_is_told_what_the_log_has_dropped(voi
     end();
 }
 
+static void the_next_request_is_looked_at_when_all_that_was_sent_is_settled(void **state)
+{
+    (void)state;
+    begin(100 * PRICE);
+    x.s.conns[0].state = KMY_CONN_HTTP;
+    assert_true(kmy_egress_bytes(&x.s, &x.s.conns[0], "an answer", 9));
+    subscribe(1, 0, KMY_ENC_JSON);
+    x.socket[1].room = 10; /* of a stream that is sent to at the same time, most comes back */
+    ticks(3);
+    turn();
+    assert_int_equal(x.drained, 1);
+    assert_int_equal(x.socket[0].len, 9);
+    assert_int_equal(lease()->spent_nusd,
+                     PRICE); /* of the cut one; its rest goes first next time */
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_turn_is_counted_once),
+        cmocka_unit_test(the_next_request_is_looked_at_when_all_that_was_sent_is_settled),
         cmocka_unit_test(ticks_before_an_announced_price_cost_the_old_one),
         cmocka_unit_test(what_an_earlier_session_paid_for_comes_again_free_of_charge),
         cmocka_unit_test(what_a_pass_covers_is_delivered_and_not_charged),
