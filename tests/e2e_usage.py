@@ -47,6 +47,9 @@ def every_mode_adds_up_to_what_the_balance_lost():
             n, sum_usd = want.get((feed, mode), (0, Decimal(0)))
             want[feed, mode] = (n + count, sum_usd + usd)
 
+        assert d.ask("GET", f"/v1/ingest-data?feed={SOL}", token=token).status == 200  # so that the ledger numbers feeds in another order than the catalog
+        used(SOL, "query", 1, QUERY_USD)
+        until(lambda: _modes(_usage(d, token)) == want, text="the first query is told")
         for _ in range(2):  # metered on both shards
             w = d.ws(token)
             w.subscribe(BTC, SOL)
@@ -128,6 +131,16 @@ def a_new_price_is_a_new_book_and_the_dump_recounts():
         assert _adds_up(_usage(d, token)) == consumed  # it is still there, and still so after the restart
         d.stop()
         d.audit()
+
+
+def what_this_shard_has_not_reported_yet_is_told_too():
+    with Sim(200) as sim, Daemon(sim, lease__report_every="1m") as d:
+        token = d.mint("local:a")
+        w = d.ws(token)
+        w.subscribe(BTC)
+        w.count(50)
+        assert _modes(_usage(d, token))[BTC, "stream"][0] >= 50
+        w.close()
 
 
 def what_is_asked_wrongly_is_refused():

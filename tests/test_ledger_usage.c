@@ -238,8 +238,15 @@ static void old_hours_become_one_row_and_nothing_is_lost(void **state)
     kmy_use_t use = { .mode = KMY_MODE_STREAM, .feed = feed(&r, "SOL/USD"), .count = 1, .nusd = 3 };
     for (int i = 0; i < 24; i++)
         spend(&r, gone, &use, 1, NOW + i * HOUR);
-    for (int i = 0; i < HOURS; i++)
+    for (int i = 0; i < HOURS; i++) {
         spend(&r, a, &use, 1, NOW + i * HOUR);
+        if (i % 7 > 0)
+            continue;
+        kmy_usage_t *u = usage(&r, a, NOW + (i - KMY_USAGE_HOURS) * HOUR);
+        int kept = i < KMY_USAGE_HOURS ? i + 1 : KMY_USAGE_HOURS + 1; /* not an hour less */
+        assert_int_equal(u->total.count[KMY_MODE_STREAM], kept);
+        free(u);
+    }
     rig_commit(&r);
     rig_assert_clean(&r);
     kmy_usage_t *u = usage(&r, a, NOW + (HOURS - 30 * 24) * HOUR);
