@@ -78,6 +78,7 @@
     X(payment_settled_total, counter, "payments settled and credited")                             \
     X(payment_failed_total, counter, "payments that could not be settled")                         \
     X(payment_reversed_total, counter, "settled payments that a chain took back")                  \
+    X(payment_advanced_nusd_total, counter, "nano-USD credited before payments were settled")      \
     X(transfer_credited_total, counter, "transfers credited that were made without us")            \
     X(signin_total, counter, "sign-ins accepted")                                                  \
     X(facilitator_request_total, counter, "requests to the facilitator")                           \

@@ -3,6 +3,8 @@
    The life of a payment.  pay/settle decides what comes next; what it wants kept is with the keeper before it is done. */
 #include "engine/cashier_inside.h"
 
+#include "base/money.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +26,14 @@ static void log_state(const kmy_case_t *k)
     kmy_log(KMY_LOG_INFO, "cashier", "payment %s: %s%s%s%s%s", r->id,
             kmy_payment_state_name((kmy_payment_state_t)r->state), r->tx[0] ? ", transaction " : "",
             r->tx, r->reason[0] ? ": " : "", kmy_log_text(r->reason, strlen(r->reason), reason));
+}
+
+static void count_advance(kmy_cashier_t *c, const kmy_case_t *k)
+{
+    char usd[KMY_NUSD_BYTES_MAX];
+    KMY_COUNT(c->metrics, payment_advanced_nusd_total, (uint64_t)k->row.advance_nusd);
+    kmy_nusd_format(k->row.advance_nusd, usd);
+    kmy_log(KMY_LOG_INFO, "cashier", "payment %s: %s USD credited in advance", k->row.id, usd);
 }
 
 /* --- what the ledger says of it -------------------------------------------------------------------- */
@@ -178,6 +188,8 @@ static void saved(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
         copy_row(k, job);
         if (news)
             log_state(k);
+        if (job->advance_max_nusd > 0 && k->row.advance_open)
+            count_advance(c, k);
         do_action(c, k);
         return;
     }
@@ -198,6 +210,15 @@ static void saved(kmy_cashier_t *c, kmy_case_t *k, kmy_job_t *job)
     kmy_pay_event(c, k, &(kmy_settle_event_t){ .kind = KMY_SETTLE_EV_SAVE_FAILED });
 }
 
+/* The cap of what its payer may have of it before it is settled; 0: this step gives nothing.  Only at the first submission, and only where a chain was asked first: without
+   it nobody knows whether the payer has the money at all. */
+static int64_t advance_max(const kmy_cashier_t *c, const kmy_case_t *k)
+{
+    bool first = (k->row.state == KMY_PAYMENT_RESERVED || k->row.state == KMY_PAYMENT_VERIFIED) &&
+                 k->settle.state == KMY_PAYMENT_SUBMITTED;
+    return first && k->net->rpc[0] && !k->row.query ? c->o.config->payments.advance_nusd : 0;
+}
+
 static void save(kmy_cashier_t *c, kmy_case_t *k)
 {
     bool anew = k->row.state == KMY_PAYMENT_FAILED && k->settle.state != KMY_PAYMENT_FAILED;
@@ -205,6 +226,7 @@ static void save(kmy_cashier_t *c, kmy_case_t *k)
     if (!job)
         return;
     job->to = k->settle.state;
+    job->advance_max_nusd = advance_max(c, k);
     job->row.from_block = k->settle.from_block;
     memcpy(job->row.tx, k->settle.tx, sizeof job->row.tx);
     memcpy(job->row.reason, k->settle.reason, sizeof job->row.reason);

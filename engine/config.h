@@ -88,6 +88,7 @@ typedef struct kmy_config {
         kmy_config_text_t facilitator, facilitator_token_env, facilitator_token_file, ca_file;
         kmy_config_text_t settler_key_file, settler_key_env;
         int64_t timeout_ns;
+        int64_t advance_nusd; /* for each payer; 0: none */
         kmy_config_network_t *networks;
         size_t networks_count;
     } payments;

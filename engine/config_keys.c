@@ -86,6 +86,7 @@ const kmy_config_key_t kmy_config_keys[] = {
     { "payments.settler_key_env", KMY_KEY_TEXT, KMY_SHAPE_ENV, AT(payments.settler_key_env), "KAMIYO_SETTLER_KEY", 0, 128, 0, "environment variable that holds the same; settler_key_file wins over it" },
     { "payments.ca_file", KMY_KEY_TEXT, KMY_SHAPE_ANY, AT(payments.ca_file), "", 0, TEXT, 0, "CA certificates (PEM) to trust for facilitator and chains instead of the system's; empty: the system's" },
     { "payments.timeout", KMY_KEY_DURATION, KMY_SHAPE_ANY, AT(payments.timeout_ns), "20s", 10 * MS, MIN, 0, "a payment that is not settled by then is answered as pending; it goes on" },
+    { "payments.advance", KMY_KEY_MONEY, KMY_SHAPE_ANY, AT(payments.advance_nusd), "0", 0, 1000 * USD, 0, "most that a payer may have of deposits that are submitted and not settled yet, on networks with an rpc; what it spends of one that then fails is your loss; 0: nothing before the settlement" },
     { "payments.networks[].name", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(name), NULL, 1, 32, 0, "x402 v1 network name; known: base, base-sepolia, ethereum, sepolia, polygon, arbitrum, solana, solana-devnet" },
     { "payments.networks[].chain", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(chain), "", 0, 80, 0, "CAIP-2 chain id, eip155:<number> or solana:<genesis>; empty: that of a known network" },
     { "payments.networks[].asset", KMY_KEY_TEXT, KMY_SHAPE_ANY, NET(asset), "", 0, 47, 0, "token contract or mint, of 6 decimals; empty: USDC on a known network" },

@@ -18,7 +18,7 @@ typedef enum {
     KMY_JOB_RESERVE =
         1,       /* row: kmy_ledger_payment_reserve; a settled one's account figures as well */
     KMY_JOB_GET, /* row.id: kmy_ledger_payment_get; its account's figures if it is settled; the answer that is kept for it (body_bytes 0: none) */
-    KMY_JOB_STATE,  /* row.id, to, row: kmy_ledger_payment_state */
+    KMY_JOB_STATE, /* row.id, to, row: kmy_ledger_payment_state; SUBMITTED with advance_max_nusd > 0: kmy_ledger_payment_advance as well, in the same transaction */
     KMY_JOB_SETTLE, /* row.id, row.tx, row.log_index: kmy_ledger_payment_settle; shards that serve the account are told */
     KMY_JOB_REVERSE,  /* row.id */
     KMY_JOB_TRANSFER, /* transfer; row.id: the id that its nonce gives, or "" */
@@ -35,10 +35,12 @@ typedef struct kmy_job {
     int32_t err;   /* kmy_err_t of the call; KMY_IO: the disk refused, nothing of it counts */
     uint32_t to;   /* STATE: kmy_payment_state_t */
     uint32_t body_bytes;
-    uint64_t cashier[2];       /* the cashier's own words, not looked at by the keeper */
-    kmy_use_t use;             /* ANSWER: what it is counted as; the slip's */
-    int64_t expires_ns;        /* NONCE, EXPIRE, NEXT_SETTLED */
-    int64_t charged_nusd;      /* ANSWER with a body: what it costs */
+    uint64_t cashier[2];  /* the cashier's own words, not looked at by the keeper */
+    kmy_use_t use;        /* ANSWER: what it is counted as; the slip's */
+    int64_t expires_ns;   /* NONCE, EXPIRE, NEXT_SETTLED */
+    int64_t charged_nusd; /* ANSWER with a body: what it costs */
+    int64_t
+        advance_max_nusd; /* STATE: cap of what its payer may have before settlements; 0: nothing */
     kmy_payment_row_t row;     /* question */
     kmy_payment_row_t row_out; /* answer: the payment behind the call; zeros if there is none */
     kmy_account_t account;     /* answer, where the call gives one: figures after it */

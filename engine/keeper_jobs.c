@@ -78,6 +78,34 @@ static kmy_err_t do_get(doing_t *d)
     return err == KMY_NOT_FOUND ? KMY_OK : err;
 }
 
+/* Part of a deposit before its settlement, which the cap, a debt or an earlier one may forbid: that is no failure of the submission. */
+static kmy_err_t advance(doing_t *d)
+{
+    kmy_job_t *j = d->j;
+    kmy_errctx_t why = { 0 };
+    kmy_err_t err = kmy_ledger_payment_advance(d->ledger, j->row.id, j->advance_max_nusd, d->now_ns,
+                                               &j->row_out, &j->account, &why);
+    if (err == KMY_NO_BALANCE || err == KMY_DUPLICATE || err == KMY_CONFLICT || err == KMY_OVERFLOW)
+        return KMY_OK;
+    if (err != KMY_OK) {
+        d->ctx = why;
+        return err;
+    }
+    keep_json(j);
+    kmy_keeper_tell_change(d->k, &j->account); /* streams that are paused go on */
+    return KMY_OK;
+}
+
+/* It may have been taken back, and then who has a lease of the account must give it back. */
+static kmy_err_t advance_ended(doing_t *d)
+{
+    kmy_job_t *j = d->j;
+    kmy_err_t err = kmy_ledger_account_by_name(d->ledger, j->row_out.account, &j->account, &d->ctx);
+    if (err == KMY_OK)
+        kmy_keeper_tell_change(d->k, &j->account);
+    return err;
+}
+
 static kmy_err_t do_state(doing_t *d)
 {
     kmy_job_t *j = d->j;
@@ -89,6 +117,10 @@ static kmy_err_t do_state(doing_t *d)
     if (err != KMY_OK && err != KMY_CONFLICT)
         return err;
     keep_json(j);
+    if (err == KMY_OK && j->to == KMY_PAYMENT_SUBMITTED && j->advance_max_nusd > 0)
+        return advance(d);
+    if (err == KMY_OK && j->to == KMY_PAYMENT_FAILED && j->row_out.advance_nusd > 0)
+        return advance_ended(d);
     kmy_err_t looked = keep_account(d);
     return looked == KMY_OK ? err : looked;
 }

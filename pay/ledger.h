@@ -164,6 +164,7 @@ typedef struct kmy_ledger_audit {
     int64_t debt_nusd;
     uint64_t payments_count; /* of any state */
     int64_t paid_nusd;       /* credited by payments and transfers that still count */
+    int64_t advanced_nusd;   /* credited for payments that are not settled yet */
     uint64_t faults_count;
     char first_fault[256]; /* empty if none */
 } kmy_ledger_audit_t;

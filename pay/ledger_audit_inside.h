@@ -38,6 +38,10 @@ typedef struct kmy_audit {
     uint64_t journal_payments_count;  /* credits of payments, also of those that were taken back */
     uint64_t journal_transfers_count; /* of plain transfers */
     int64_t paid_nusd;
+    int64_t journal_advanced_nusd;   /* advances less what was taken back of them */
+    uint64_t journal_advances_count; /* also of those that were taken back */
+    int64_t advanced_nusd;
+    uint64_t advances_count;
     uint64_t open_count;
     uint64_t settled_count;
     uint64_t reversals_count;

@@ -28,8 +28,12 @@ void kmy_audit_paid(kmy_audit_t *a, const kmy_entry_t *e)
     } else if (e->kind == KMY_ENTRY_CREDIT && word_is(e, "transfer")) {
         a->journal_transfers_count++;
         add(&a->journal_paid_nusd, e->amount_nusd);
+    } else if (e->kind == KMY_ENTRY_CREDIT && word_is(e, KMY_ADVANCE_WORD)) {
+        a->journal_advances_count++;
+        add(&a->journal_advanced_nusd, e->amount_nusd);
     } else if (e->kind == KMY_ENTRY_REVERSE || e->kind == KMY_ENTRY_DEBT) {
-        add(&a->journal_paid_nusd, -e->amount_nusd);
+        add(word_is(e, KMY_ADVANCE_WORD) ? &a->journal_advanced_nusd : &a->journal_paid_nusd,
+            -e->amount_nusd);
         if (!kmy_audit_find(a, KMY_LEDGER_REFS, e->ref, e->ref_bytes, &value))
             kmy_audit_fault(a, "credit %.*s was taken back, and never given", (int)e->ref_bytes,
                             e->ref);
@@ -88,6 +92,27 @@ static void check_settled(kmy_audit_t *a, const kmy_stored_payment_t *p, const v
         kmy_audit_fault(a, "claim %s does not say what its payment %s says", key, p->row.id);
 }
 
+/* What was credited before its chain confirmed it: open only while it may still settle. */
+static void check_advance(kmy_audit_t *a, const kmy_stored_payment_t *p)
+{
+    char ref[KMY_LEDGER_REF_BYTES_MAX + 1];
+    if (p->row.advance_nusd == 0)
+        return;
+    kmy_advance_ref(p, ref);
+    a->advances_count++;
+    if (!credit_is(a, p->advance_entry, p->account_id, p->row.advance_nusd, KMY_ADVANCE_WORD, ref))
+        kmy_audit_fault(a, "payment %s had an advance, and entry %llu is not its credit", p->row.id,
+                        ULL(p->advance_entry));
+    if (!p->row.advance_open)
+        return;
+    add(&a->advanced_nusd, p->row.advance_nusd);
+    if ((p->row.state != KMY_PAYMENT_SUBMITTED && p->row.state != KMY_PAYMENT_UNKNOWN) ||
+        p->row.query || p->row.advance_nusd > kmy_payment_amount_nusd(&p->row))
+        kmy_audit_fault(a, "payment %s is %s, and cannot have an advance of %lld nano-USD",
+                        p->row.id, kmy_payment_state_name(p->row.state),
+                        (long long)p->row.advance_nusd);
+}
+
 static void check_open(kmy_audit_t *a, const kmy_stored_payment_t *p, const void *id)
 {
     uint8_t key[KMY_PAYER_OPEN_KEY_BYTES];
@@ -132,6 +157,7 @@ static kmy_err_t visit_payment(kmy_audit_t *a, MDB_val key, MDB_val value, kmy_e
         check_open(a, &p, key.mv_data);
     else if (p.row.state == KMY_PAYMENT_REVERSED && p.reversals == 0)
         kmy_audit_fault(a, "payment %s is reversed, and never was", p.row.id);
+    check_advance(a, &p);
     check_client(a, &p, key.mv_data);
     if (p.row.answered && !p.row.query)
         kmy_audit_fault(a, "payment %s was answered, and pays no query", p.row.id);
@@ -258,6 +284,10 @@ static void check_payment_counts(kmy_audit_t *a)
                           a->settled_count + a->reversals_count);
     kmy_audit_check_count(a, "credits of transfers", a->journal_transfers_count,
                           a->transfer_claims_count);
+    kmy_audit_check_count(a, "credits of advances", a->journal_advances_count, a->advances_count);
+    if (a->advanced_nusd != a->journal_advanced_nusd)
+        kmy_audit_fault(a, "open advances add up to %lld nano-USD; the entries say %lld",
+                        (long long)a->advanced_nusd, (long long)a->journal_advanced_nusd);
     if (a->paid_nusd != a->journal_paid_nusd)
         kmy_audit_fault(a, "payments add up to %lld nano-USD; the entries say %lld",
                         (long long)a->paid_nusd, (long long)a->journal_paid_nusd);
@@ -282,5 +312,6 @@ kmy_err_t kmy_audit_payments(kmy_audit_t *a, kmy_errctx_t *ctx)
     check_payment_counts(a);
     a->out->payments_count = kmy_audit_count(a, KMY_LEDGER_PAYMENTS);
     a->out->paid_nusd = a->journal_paid_nusd;
+    a->out->advanced_nusd = a->journal_advanced_nusd;
     return KMY_OK;
 }

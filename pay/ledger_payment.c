@@ -194,7 +194,8 @@ static kmy_stored_payment_t new_payment(const kmy_payment_row_t *row)
 {
     kmy_stored_payment_t p = { .row = *row };
     p.row.state = KMY_PAYMENT_RESERVED;
-    p.row.answered = p.row.released = false;
+    p.row.answered = p.row.released = p.row.advance_open = false;
+    p.row.advance_nusd = 0;
     p.row.changed_ns = row->created_ns;
     p.row.log_index = 0;
     p.row.from_block = 0;
@@ -284,7 +285,10 @@ kmy_err_t kmy_ledger_payment_state(kmy_ledger_t *l, const char *id, kmy_payment_
     if (err != KMY_OK)
         return err;
     learn(&p, to, news, now_ns);
-    err = kmy_payment_put_state(l, &p, was, ctx);
+    if (to == KMY_PAYMENT_FAILED)
+        err = kmy_advance_end(l, &p, now_ns, ctx);
+    if (err == KMY_OK)
+        err = kmy_payment_put_state(l, &p, was, ctx);
     if (err == KMY_OK && again && news && news->json)
         err = put_json(l, id, news, ctx);
     if (err == KMY_OK)

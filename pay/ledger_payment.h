@@ -32,12 +32,13 @@ bool kmy_payment_may_follow(kmy_payment_state_t from, kmy_payment_state_t to);
 /* Texts are terminated.  json: what was presented, decoded, and needed to settle it after a restart; borrowed, not terminated. */
 typedef struct kmy_payment_row {
     char id[KMY_PAYMENT_ID_HEX + 1];
-    uint8_t state;   /* kmy_payment_state_t */
-    uint8_t version; /* x402 1 or 2 */
-    bool query;      /* pays one request: its price is held for it when it settles */
-    bool contract;   /* payer is a contract wallet: an account per chain */
-    bool answered;   /* the held price was consumed, or given up */
-    bool released;   /* it was given up: nothing was charged, no answer was kept */
+    uint8_t state;     /* kmy_payment_state_t */
+    uint8_t version;   /* x402 1 or 2 */
+    bool query;        /* pays one request: its price is held for it when it settles */
+    bool contract;     /* payer is a contract wallet: an account per chain */
+    bool answered;     /* the held price was consumed, or given up */
+    bool released;     /* it was given up: nothing was charged, no answer was kept */
+    bool advance_open; /* its advance is neither settled nor taken back */
     char account
         [KMY_ACCOUNT_BYTES_MAX]; /* payer as CAIP-10 on the chain paid on; once settled: the account that was credited */
     char chain[81]; /* CAIP-2 */
@@ -46,6 +47,7 @@ typedef struct kmy_payment_row {
     uint8_t nonce[32];
     uint64_t amount_units; /* base units of the token, 10^-6 USD */
     int64_t price_nusd;    /* query: what is held */
+    int64_t advance_nusd;  /* credited before its chain confirmed it; 0: nothing ever was */
     int64_t created_ns;
     int64_t changed_ns;
     int64_t valid_before_s; /* INT64_MAX: none */
@@ -72,10 +74,20 @@ kmy_err_t kmy_ledger_payment_get(kmy_ledger_t *l, const char *id, kmy_payment_ro
 /* Moves it to another state but SETTLED and REVERSED, with what is known now (tx, reason, from_block of *news; empty ones leave what is there;
    NULL: nothing).  The present state again is allowed while it is not settled, to add what became known.  A failed one may be reserved or
    submitted again (the same header, tried again while it is valid): then news->json is kept anew, and KMY_FULL is possible.
-   KMY_CONFLICT: that state may not follow the present one (*out is what is there). */
+   FAILED takes an open advance back.  KMY_CONFLICT: that state may not follow the present one (*out is what is there). */
 kmy_err_t kmy_ledger_payment_state(kmy_ledger_t *l, const char *id, kmy_payment_state_t to,
                                    const kmy_payment_row_t *news, int64_t now_ns,
                                    kmy_payment_row_t *out, kmy_errctx_t *ctx);
+/* Credits the payer of a deposit that is SUBMITTED before its chain has confirmed it: of its amount, as much as leaves all that this payer was advanced and has not
+   settled at or below max_nusd (> 0), under word "advance" and ref "advance:<id>".  Once for a payment, whatever becomes of it.  It is taken back in the transaction
+   that ends the payment: at its settlement, which then credits the whole amount; when it fails, where what was spent of it becomes a debt.
+     KMY_DUPLICATE   it had one before
+     KMY_CONFLICT    it is not submitted, or pays for a query
+     KMY_NO_BALANCE  nothing is left of max_nusd, or the account is in debt
+     KMY_NOT_FOUND, KMY_OVERFLOW; nothing was written, and *out and *acc are not touched */
+kmy_err_t kmy_ledger_payment_advance(kmy_ledger_t *l, const char *id, int64_t max_nusd,
+                                     int64_t now_ns, kmy_payment_row_t *out, kmy_account_t *acc,
+                                     kmy_errctx_t *ctx);
 /* Settles it: claims (chain, tx, log_index), finds or makes the payer's account, credits amount_units x 1000 nano-USD under ref "x402:<id>", and holds
    the price of a query (if the account has it when its debt is paid).  All or nothing; from any state but SETTLED.  After a reversal it is credited
    anew, under "x402:<id>.1" and so on.  On Solana a transaction is claimed whole, whatever log_index says.

@@ -30,6 +30,13 @@ kmy_err_t kmy_payer_find(kmy_ledger_t *l, MDB_txn *txn, const char *payer, bool 
 kmy_err_t kmy_payer_make(kmy_ledger_t *l, const char *payer, bool contract, int64_t now_ns,
                          uint64_t *id, kmy_errctx_t *ctx);
 
+/* Takes a credit back (kind aside, *credit is its entry): what is free of it goes, the rest becomes a debt. */
+kmy_err_t kmy_credit_take_back(kmy_ledger_t *l, const kmy_entry_t *credit, int64_t now_ns,
+                               kmy_errctx_t *ctx);
+/* The payment ends: its advance, if one is open, is taken back.  The caller puts *p. */
+kmy_err_t kmy_advance_end(kmy_ledger_t *l, kmy_stored_payment_t *p, int64_t now_ns,
+                          kmy_errctx_t *ctx);
+
 /* What is held for that payment; 0: nothing, or not any more. */
 kmy_err_t kmy_hold_get(kmy_ledger_t *l, MDB_txn *txn, uint64_t account_id, const char *id,
                        int64_t *nusd, kmy_errctx_t *ctx);

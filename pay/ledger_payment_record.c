@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FLAG_ANSWERED = 1, FLAG_RELEASED = 2 };
+enum { FLAG_ANSWERED = 1, FLAG_RELEASED = 2, FLAG_ADVANCE_OPEN = 4 };
 enum { FLAG_QUERY = 1, FLAG_CONTRACT = 2 };
 enum { EVM_TX_BYTES = 66, EVM_ADDRESS_BYTES = 42 }; /* 0x and 64 or 40 digits */
 
@@ -56,39 +56,72 @@ static uint8_t text_put(uint8_t **at, const char *text, size_t size)
 }
 
 /*  0 version   1 state   2 flags   3 zero   4 log index (4)   8 changed   16 from_block   24 account   32 entry   40 reversals (4)
-   44 length of tx   45 length of reason   46 zero (2)   48 tx, reason */
+   44 length of tx   45 length of reason   46 zero (2)   48 tx, reason
+   Version 2, where there was an advance: 48 advance   56 its entry   64 tx, reason */
+enum { VERSION_ADVANCE = 2 };
+
+static size_t state_head_bytes(uint8_t version)
+{
+    return KMY_PAYMENT_HEAD_BYTES + (version == VERSION_ADVANCE ? KMY_PAYMENT_ADVANCE_BYTES : 0);
+}
+
 size_t kmy_payment_state_encode(const kmy_stored_payment_t *p,
                                 uint8_t out[KMY_PAYMENT_STATE_BYTES_MAX])
 {
     const kmy_payment_row_t *r = &p->row;
-    uint8_t *at = out + KMY_PAYMENT_HEAD_BYTES;
+    bool advanced = r->advance_nusd > 0;
+    uint8_t version = advanced ? VERSION_ADVANCE : KMY_RECORD_VERSION;
+    uint8_t *at = out + state_head_bytes(version);
     KMY_ASSERT(r->state >= KMY_PAYMENT_RESERVED && r->state < KMY_PAYMENT_STATES);
-    memset(out, 0, KMY_PAYMENT_HEAD_BYTES);
-    out[0] = KMY_RECORD_VERSION;
+    KMY_ASSERT(advanced == (p->advance_entry > 0) && (advanced || !r->advance_open));
+    memset(out, 0, state_head_bytes(version));
+    out[0] = version;
     out[1] = r->state;
-    out[2] = (uint8_t)((r->answered ? FLAG_ANSWERED : 0) | (r->released ? FLAG_RELEASED : 0));
+    out[2] = (uint8_t)((r->answered ? FLAG_ANSWERED : 0) | (r->released ? FLAG_RELEASED : 0) |
+                       (r->advance_open ? FLAG_ADVANCE_OPEN : 0));
     kmy_put32(out + 4, r->log_index);
     kmy_put64(out + 8, (uint64_t)r->changed_ns);
     kmy_put64(out + 16, r->from_block);
     kmy_put64(out + 24, p->account_id);
     kmy_put64(out + 32, p->entry_id);
     kmy_put32(out + 40, p->reversals);
+    if (advanced) {
+        kmy_put64(out + 48, (uint64_t)r->advance_nusd);
+        kmy_put64(out + 56, p->advance_entry);
+    }
     out[44] = text_put(&at, r->tx, sizeof r->tx);
     out[45] = text_put(&at, r->reason, sizeof r->reason);
     return (size_t)(at - out);
+}
+
+/* Version, flags and lengths go together. */
+static bool state_head_ok(const uint8_t *in, size_t len)
+{
+    if (len < KMY_PAYMENT_HEAD_BYTES || in[3] != 0 || in[46] != 0 || in[47] != 0)
+        return false;
+    uint8_t flags = in[2] & ~FLAG_ADVANCE_OPEN;
+    if (flags > (FLAG_ANSWERED | FLAG_RELEASED) || flags == FLAG_RELEASED)
+        return false;
+    if (in[0] != KMY_RECORD_VERSION && in[0] != VERSION_ADVANCE)
+        return false;
+    if (in[0] == KMY_RECORD_VERSION && in[2] != flags)
+        return false; /* an open advance of nothing */
+    return len == state_head_bytes(in[0]) + in[44] + in[45];
 }
 
 bool kmy_payment_state_decode(const void *bytes, size_t len, kmy_stored_payment_t *p)
 {
     const uint8_t *in = bytes;
     kmy_payment_row_t *r = &p->row;
-    if (len < KMY_PAYMENT_HEAD_BYTES || in[0] != KMY_RECORD_VERSION || in[3] != 0 || in[46] != 0 ||
-        in[47] != 0 || in[2] > (FLAG_ANSWERED | FLAG_RELEASED) || in[2] == FLAG_RELEASED)
+    if (!state_head_ok(in, len) || in[1] < KMY_PAYMENT_RESERVED || in[1] >= KMY_PAYMENT_STATES)
         return false;
-    if (in[1] < KMY_PAYMENT_RESERVED || in[1] >= KMY_PAYMENT_STATES ||
-        len != (size_t)KMY_PAYMENT_HEAD_BYTES + in[44] + in[45])
+    const uint8_t *at = in + state_head_bytes(in[0]);
+    bool advanced = in[0] == VERSION_ADVANCE;
+    r->advance_nusd = advanced ? (int64_t)kmy_get64(in + 48) : 0;
+    p->advance_entry = advanced ? kmy_get64(in + 56) : 0;
+    if (advanced && (r->advance_nusd <= 0 || p->advance_entry == 0))
         return false;
-    const uint8_t *at = in + KMY_PAYMENT_HEAD_BYTES;
+    r->advance_open = in[2] & FLAG_ADVANCE_OPEN;
     r->state = in[1];
     r->answered = in[2] & FLAG_ANSWERED;
     r->released = in[2] & FLAG_RELEASED;
@@ -213,6 +246,11 @@ void kmy_payment_ref(const kmy_stored_payment_t *p, char ref[KMY_LEDGER_REF_BYTE
     int len = snprintf(ref, KMY_LEDGER_REF_BYTES_MAX + 1, "x402:%s", p->row.id);
     if (p->reversals > 0)
         snprintf(ref + len, KMY_LEDGER_REF_BYTES_MAX + 1 - (size_t)len, ".%u", p->reversals);
+}
+
+void kmy_advance_ref(const kmy_stored_payment_t *p, char ref[KMY_LEDGER_REF_BYTES_MAX + 1])
+{
+    snprintf(ref, KMY_LEDGER_REF_BYTES_MAX + 1, KMY_ADVANCE_WORD ":%s", p->row.id);
 }
 
 void kmy_claim_ref(const char *claim_key, char ref[KMY_LEDGER_REF_BYTES_MAX + 1])

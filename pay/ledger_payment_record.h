@@ -16,15 +16,18 @@ void kmy_payment_id_decode(const uint8_t *in, char out[KMY_PAYMENT_ID_HEX + 1]);
 /* A payment as it is stored: row.account is the payer as promised until the caller looks the account's name up. */
 typedef struct kmy_stored_payment {
     kmy_payment_row_t row;
-    uint64_t account_id; /* that was credited last; 0: none yet */
-    uint64_t entry_id;   /* of that credit */
-    uint32_t reversals;  /* how often a chain took it back */
+    uint64_t account_id;    /* that was credited last; 0: none yet */
+    uint64_t entry_id;      /* of the credit of its settlement */
+    uint64_t advance_entry; /* of its advance's credit */
+    uint32_t reversals;     /* how often a chain took it back */
 } kmy_stored_payment_t;
 
-/* -- payments: id -> state, answered, released, log_index, changed, from_block, account, entry, reversals, tx, reason -- */
-#define KMY_PAYMENT_HEAD_BYTES 48
+/* -- payments: id -> state, answered, released, log_index, changed, from_block, account, entry, reversals, advance, tx, reason -- */
+#define KMY_PAYMENT_HEAD_BYTES    48
+#define KMY_PAYMENT_ADVANCE_BYTES 16 /* behind it, where there was an advance */
 #define KMY_PAYMENT_STATE_BYTES_MAX                                                                \
-    (KMY_PAYMENT_HEAD_BYTES + KMY_PAYMENT_TX_BYTES_MAX + KMY_PAYMENT_REASON_MAX)
+    (KMY_PAYMENT_HEAD_BYTES + KMY_PAYMENT_ADVANCE_BYTES + KMY_PAYMENT_TX_BYTES_MAX +               \
+     KMY_PAYMENT_REASON_MAX)
 size_t kmy_payment_state_encode(const kmy_stored_payment_t *p,
                                 uint8_t out[KMY_PAYMENT_STATE_BYTES_MAX]);
 /* Fills those members and leaves the others. */
@@ -59,6 +62,9 @@ bool kmy_claim_decode(const void *bytes, size_t len, kmy_claim_t *c);
 /* References of the credits they cause: of a payment x402:<id>, .1 behind it for the one after its first reversal and so on; of a plain transfer
    transfer:<chain>:<tx>:<log>, the chain cut where all of it would not fit (Solana's signature alone has 88 characters). */
 void kmy_payment_ref(const kmy_stored_payment_t *p, char ref[KMY_LEDGER_REF_BYTES_MAX + 1]);
+/* Of its advance: advance:<id>. */
+#define KMY_ADVANCE_WORD "advance"
+void kmy_advance_ref(const kmy_stored_payment_t *p, char ref[KMY_LEDGER_REF_BYTES_MAX + 1]);
 void kmy_claim_ref(const char *claim_key, char ref[KMY_LEDGER_REF_BYTES_MAX + 1]);
 
 /* -- holds: account, id -> number -- */

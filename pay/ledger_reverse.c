@@ -27,9 +27,8 @@ static kmy_err_t credit_get(kmy_ledger_t *l, const kmy_stored_payment_t *p, kmy_
     return KMY_OK;
 }
 
-/* What is free goes back, the rest is owed. */
-static kmy_err_t take_back(kmy_ledger_t *l, const kmy_entry_t *credit, int64_t now_ns,
-                           kmy_errctx_t *ctx)
+kmy_err_t kmy_credit_take_back(kmy_ledger_t *l, const kmy_entry_t *credit, int64_t now_ns,
+                               kmy_errctx_t *ctx)
 {
     kmy_account_row_t row;
     kmy_entry_t e = *credit;
@@ -56,7 +55,7 @@ static kmy_err_t reverse_apply(kmy_ledger_t *l, kmy_stored_payment_t *p, const k
     char claim[KMY_CLAIM_KEY_BYTES_MAX];
     kmy_err_t err = kmy_hold_return(l, p->account_id, p->row.id, now_ns, ctx);
     if (err == KMY_OK)
-        err = take_back(l, credit, now_ns, ctx);
+        err = kmy_credit_take_back(l, credit, now_ns, ctx);
     KMY_ASSERT(kmy_claim_key(p->row.chain, p->row.tx, p->row.log_index, claim));
     if (err == KMY_OK)
         err = kmy_ledger_row_del(l, KMY_LEDGER_CLAIMS, claim, strlen(claim), ctx);

@@ -81,7 +81,9 @@ static kmy_err_t settle_apply(kmy_ledger_t *l, kmy_stored_payment_t *p, kmy_paid
                               kmy_errctx_t *ctx)
 {
     uint8_t was = p->row.state;
-    kmy_err_t err = paid_apply(l, c, now_ns, ctx);
+    kmy_err_t err = kmy_advance_end(l, p, now_ns, ctx); /* what it owes is paid by the credit */
+    if (err == KMY_OK)
+        err = paid_apply(l, c, now_ns, ctx);
     if (err == KMY_OK && holds && p->row.query && !p->row.answered)
         err = kmy_hold_make(l, c->account_id, p->row.id, p->row.price_nusd, now_ns, ctx);
     p->account_id = c->account_id;
@@ -201,7 +203,8 @@ static kmy_err_t broken_promise(kmy_ledger_t *l, kmy_stored_payment_t *p, const 
     p->row.changed_ns = now_ns;
     memset(p->row.reason, 0, sizeof p->row.reason);
     snprintf(p->row.reason, sizeof p->row.reason, "invalid_exact_evm_nonce_already_used");
-    return KMY_SPOILS(l, kmy_payment_put_state(l, p, was, ctx), ctx);
+    err = kmy_advance_end(l, p, now_ns, ctx);
+    return KMY_SPOILS(l, err == KMY_OK ? kmy_payment_put_state(l, p, was, ctx) : err, ctx);
 }
 
 /* The payment that the nonce names is settled by it. */

@@ -173,6 +173,8 @@ if(TARGET kamiyod AND TARGET kamiyo-sim)
   add_test(NAME e2e_pay_attacks COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_pay_attacks.py $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim> $<TARGET_FILE:kamiyo>)
   add_test(NAME e2e_settler COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_settler.py $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim> $<TARGET_FILE:kamiyo>)
   set_tests_properties(e2e_settler PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
+  add_test(NAME e2e_advance COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_advance.py $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim> $<TARGET_FILE:kamiyo>)
+  set_tests_properties(e2e_advance PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
   set_tests_properties(e2e_pay_attacks PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
 endif()
 

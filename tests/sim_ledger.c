@@ -1,4 +1,4 @@
-/* A simulation of the ledger against a model of a page: random payments, transfers, credits, leases, reports, answers and reorganizations, in batches that are
+/* A simulation of the ledger against a model of a page: random payments, advances, transfers, credits, leases, reports, answers and reorganizations, in batches that are
    committed, given up, refused by the disk or cut by a crash.  Each call must answer what the model answers; after each batch every account and
    every payment must be what the model says, and the audit must find nothing.  All of it follows from the seed.
 
@@ -14,6 +14,7 @@
 
 enum { SEEDS = 1000, BATCHES = 40, PAYERS = 3, PAYMENTS = 21, TXS = 6, LOGS = 2, SHARDS = 3 };
 enum { ACCOUNTS = PAYERS + 2, REFS = 6, NONCES = 3, FEEDS = 3, USES = 1024 };
+enum { ADVANCE = 2500000 }; /* the most that is ever configured; a payment is some 1,000,000 */
 #define HOUR (INT64_C(3600) * 1000000000)
 
 static const char *const chains[2] = { BASE, MAIN };
@@ -23,6 +24,7 @@ typedef struct macc {
     bool there;
     uint8_t chain; /* of the first credit: its name */
     int64_t credited, balance, consumed, debt, leased[SHARDS], held;
+    int64_t reorged; /* of what it spent, a chain took that much back */
 } macc_t;
 
 typedef struct mpay {
@@ -31,6 +33,8 @@ typedef struct mpay {
     uint8_t state, payer, chain, tx, log, body;
     bool client; /* carries its payer's own id, which is one word for all of them */
     int64_t amount, price, kept_until;
+    int64_t advance;   /* that it had */
+    bool advance_open; /* and has */
 } mpay_t;
 
 typedef struct mclaim {
@@ -158,10 +162,28 @@ static unsigned open_of(const sim_t *s, unsigned payer)
     return n;
 }
 
+/* Comes out: what is not free any more is owed. */
+static int64_t go_out(macc_t *a, int64_t nusd)
+{
+    int64_t freed = a->balance < nusd ? a->balance : nusd;
+    a->balance -= freed;
+    a->credited -= nusd;
+    a->debt += nusd - freed;
+    return nusd - freed;
+}
+
+static void end_advance(sim_t *s, mpay_t *p)
+{
+    if (p->advance_open)
+        go_out(&s->m.acc[slot_of(p->payer, p->chain)], p->advance);
+    p->advance_open = false;
+}
+
 static void settle_payment(sim_t *s, mpay_t *p, unsigned tx, unsigned log, bool holds)
 {
     uint8_t slot = slot_of(p->payer, p->chain);
     macc_t *a = &s->m.acc[slot];
+    end_advance(s, p);
     credit_slot(s, slot, p->chain, p->amount);
     s->m.claim[p->chain][tx][log] = (mclaim_t){ 1, slot, p->amount };
     p->state = KMY_PAYMENT_SETTLED;
@@ -249,6 +271,56 @@ static void do_state(sim_t *s)
     agree(s, "state", n, to, pay_state(&s->rig, n, (kmy_payment_state_t)to), want);
     if (want == KMY_OK)
         p->state = to;
+    if (want == KMY_OK && to == KMY_PAYMENT_FAILED)
+        end_advance(s, p);
+}
+
+static int64_t advanced_to(const sim_t *s, unsigned payer)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < PAYMENTS; i++)
+        sum += s->m.pay[i].advance_open && s->m.pay[i].payer == payer ? s->m.pay[i].advance : 0;
+    return sum;
+}
+
+static bool could_have_one(const mpay_t *p)
+{
+    return p->there && p->state <= KMY_PAYMENT_SUBMITTED && !p->query && !p->advance;
+}
+
+/* The operator changes the cap now and then. */
+static void do_advance(sim_t *s)
+{
+    unsigned n = some_payment(s);
+    for (unsigned i = some(s, 4) ? PAYMENTS : 0; i > 0 && !could_have_one(&s->m.pay[n]); i--)
+        n = (n + 1) % PAYMENTS;
+    mpay_t *p = &s->m.pay[n];
+    if (could_have_one(p) && some(s, 8)) { /* as the cashier does it: both in one batch */
+        agree(s, "submit", n, 0, pay_state(&s->rig, n, KMY_PAYMENT_SUBMITTED), KMY_OK);
+        p->state = KMY_PAYMENT_SUBMITTED;
+    }
+    int64_t cap = ADVANCE >> some(s, 4);
+    uint8_t slot = slot_of(p->payer, p->chain);
+    kmy_err_t want = KMY_OK;
+    char id[KMY_PAYMENT_ID_HEX + 1];
+    if (!p->there)
+        want = KMY_NOT_FOUND;
+    else if (p->advance)
+        want = KMY_DUPLICATE;
+    else if (p->state != KMY_PAYMENT_SUBMITTED || p->query)
+        want = KMY_CONFLICT;
+    else if (s->m.acc[slot].debt > 0 || advanced_to(s, p->payer) >= cap)
+        want = KMY_NO_BALANCE;
+    pay_id(id, n);
+    agree(s, "advance", n, (unsigned)cap,
+          kmy_ledger_payment_advance(s->rig.ledger, id, cap, s->now, NULL, NULL, &s->rig.ctx),
+          want);
+    if (want != KMY_OK)
+        return;
+    int64_t left = cap - advanced_to(s, p->payer);
+    p->advance = left < p->amount ? left : p->amount;
+    p->advance_open = true;
+    credit_slot(s, slot, p->chain, p->advance);
 }
 
 static void do_settle(sim_t *s)
@@ -278,6 +350,8 @@ static kmy_err_t named_payment(sim_t *s, mpay_t *p, const mpay_t *moved, unsigne
     if (p->amount != moved->amount || p->chain != moved->chain || p->payer != moved->payer) {
         if (p->state <= KMY_PAYMENT_UNKNOWN || p->state == KMY_PAYMENT_FAILED)
             p->state = KMY_PAYMENT_FAILED; /* its nonce is gone */
+        if (p->state == KMY_PAYMENT_FAILED)
+            end_advance(s, p);
         return KMY_NOT_FOUND;
     }
     if (p->state == KMY_PAYMENT_SETTLED)
@@ -334,10 +408,7 @@ static void do_reverse(sim_t *s)
         return;
     macc_t *a = &s->m.acc[slot_of(p->payer, p->chain)];
     end_hold(s, p);
-    int64_t freed = a->balance < p->amount ? a->balance : p->amount;
-    a->balance -= freed;
-    a->credited -= p->amount;
-    a->debt += p->amount - freed;
+    a->reorged += go_out(a, p->amount);
     s->m.claim[p->chain][p->tx][p->log].kind = 0;
     p->state = KMY_PAYMENT_REVERSED;
 }
@@ -548,6 +619,13 @@ static int64_t check_account(sim_t *s, unsigned slot)
     /* Invariants 1 and 4 of the threat model. */
     CHECK(a->credited + a->debt == a->balance + leased + a->consumed, "slot %u", slot);
     CHECK(a->balance >= 0 && (a->debt == 0 || a->balance == 0), "slot %u", slot);
+    /* Nobody has more for nothing than may be advanced, but for what a chain took back when it was settled. */
+    int64_t open = 0;
+    for (unsigned n = 0; n < PAYMENTS; n++) {
+        const mpay_t *p = &s->m.pay[n];
+        open += p->advance_open && slot_of(p->payer, p->chain) == slot ? p->advance : 0;
+    }
+    CHECK(is.consumed_nusd - (is.credited_nusd - open) <= ADVANCE + a->reorged, "slot %u", slot);
     return a->credited;
 }
 
@@ -595,6 +673,7 @@ static void check_payment(sim_t *s, unsigned n)
     CHECK(row.state == p->state && row.answered == p->answered && row.released == p->released,
           "payment %u: %s, the model %s", n, kmy_payment_state_name(row.state),
           kmy_payment_state_name(p->state));
+    CHECK(row.advance_nusd == p->advance && row.advance_open == p->advance_open, "payment %u", n);
     if (p->state == KMY_PAYMENT_SETTLED)
         CHECK(strcmp(row.tx, pay_tx(p->tx)) == 0 && row.log_index == p->log, "payment %u", n);
 }
@@ -602,7 +681,7 @@ static void check_payment(sim_t *s, unsigned n)
 static void check_all(sim_t *s)
 {
     kmy_ledger_audit_t audit;
-    int64_t credited = 0, paid = 0, granted = 0;
+    int64_t credited = 0, paid = 0, granted = 0, advanced = 0;
     uint64_t accounts = 0;
     for (unsigned i = 0; i < ACCOUNTS; i++) {
         accounts += s->m.acc[i].there;
@@ -618,11 +697,16 @@ static void check_all(sim_t *s)
     }
     for (unsigned i = 0; i < REFS; i++)
         granted += s->m.ref[i].there ? s->m.ref[i].amount : 0;
-    CHECK(credited == paid + granted, "%lld, %lld", (long long)credited, (long long)paid); /* 5 */
+    for (unsigned payer = 0; payer < PAYERS; payer++) {
+        CHECK(advanced_to(s, payer) <= ADVANCE, "payer %u", payer);
+        advanced += advanced_to(s, payer);
+    }
+    CHECK(credited == paid + granted + advanced, "%lld, %lld, %lld", (long long)credited,
+          (long long)paid, (long long)advanced); /* 5 */
     kmy_err_t err = kmy_ledger_audit(s->rig.ledger, &audit, &s->rig.ctx);
     CHECK(err == KMY_OK && audit.faults_count == 0, "%s", audit.first_fault);
-    CHECK(audit.paid_nusd == paid && audit.credited_nusd == credited &&
-              audit.accounts_count == accounts,
+    CHECK(audit.paid_nusd == paid && audit.advanced_nusd == advanced &&
+              audit.credited_nusd == credited && audit.accounts_count == accounts,
           "%lld", (long long)audit.paid_nusd);
 }
 
@@ -690,8 +774,9 @@ static void end_batch(sim_t *s)
 static void run_batch(sim_t *s)
 {
     static void (*const steps[])(sim_t *) = {
-        do_reserve, do_reserve, do_reserve, do_state, do_state, do_settle, do_settle, do_transfer,
-        do_answer,  do_answer,  do_reverse, do_grant, do_lease, do_lease,  do_report, do_nonce,
+        do_reserve, do_reserve, do_reserve, do_state,    do_state,  do_state,  do_advance,
+        do_advance, do_settle,  do_settle,  do_transfer, do_answer, do_answer, do_reverse,
+        do_grant,   do_lease,   do_lease,   do_report,   do_nonce,
     };
     s->now += some(s, 30) == 0 ? 30 * HOUR : some(s, 3) * HOUR;
     s->now += some(s, 60) == 0 ? 32 * 24 * HOUR : 0; /* all there is becomes old */

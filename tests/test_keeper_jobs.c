@@ -336,6 +336,45 @@ static void shards_that_serve_the_account_are_told_before_the_cashier(void **sta
     end(&w);
 }
 
+static kmy_job_t *submit(world_t *w, unsigned n, int64_t cap)
+{
+    kmy_job_t *j = of(w, 0, KMY_JOB_STATE, n);
+    j->to = KMY_PAYMENT_SUBMITTED;
+    j->advance_max_nusd = cap;
+    return done(w, 0, KMY_OK);
+}
+
+static void an_advance_wakes_who_serves_the_account_and_its_end_calls_leases_back(void **state)
+{
+    (void)state;
+    world_t w;
+    begin(&w);
+    reserve(&w, 0, pay_row(1, 1), KMY_OK);
+    kmy_job_t *j = submit(&w, 1, USD / 4); /* of a payer who never had an account */
+    assert_true(j->row_out.advance_open);
+    assert_int_equal(j->account.balance_nusd, USD / 4);
+    assert_memory_equal(j->json, JSON, sizeof JSON - 1); /* to be submitted, as ever */
+    assert_int_equal(w.metrics.value[KMY_METRIC_ledger_credited_nusd_total], 0); /* no money yet */
+    uint64_t id = open_account(&w, 0, pay_payer(BASE, 1));
+    settle(&w, 0, 1, 1, KMY_OK);
+    assert_int_equal(hear(&w, 0, KMY_TELL_CHANGED).free_nusd, USD);
+    reserve(&w, 0, pay_row(2, 1), KMY_OK);
+    submit(&w, 2, USD / 4);
+    assert_int_equal(hear(&w, 0, KMY_TELL_CHANGED).free_nusd, USD + USD / 4);
+    reserve(&w, 0, pay_row(3, 1), KMY_OK);
+    assert_int_equal(submit(&w, 3, USD / 4)->row_out.advance_nusd,
+                     0); /* the cap: submitted all the same */
+    reserve(&w, 0, pay_row(4, 1), KMY_OK);
+    assert_int_equal(submit(&w, 4, 0)->row_out.advance_nusd, 0); /* nobody is told */
+    assert_int_equal(lease(&w, 0, id, 2 * USD), USD + USD / 4);
+    j = of(&w, 0, KMY_JOB_STATE, 2);
+    j->to = KMY_PAYMENT_FAILED;
+    assert_int_equal(done(&w, 0, KMY_OK)->account.debt_nusd, USD / 4);
+    hear(&w, 0, KMY_TELL_CHANGED);
+    assert_int_equal(hear(&w, 0, KMY_TELL_RECALL).mine_nusd, USD + USD / 4);
+    end(&w);
+}
+
 static void who_has_no_room_to_be_told_is_waited_for_before_the_cashier_is_answered(void **state)
 {
     (void)state;
@@ -470,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_transfer_a_nonce_and_a_payer_are_asked_for),
         cmocka_unit_test(the_next_life_finds_what_is_open_and_goes_on),
         cmocka_unit_test(shards_that_serve_the_account_are_told_before_the_cashier),
+        cmocka_unit_test(an_advance_wakes_who_serves_the_account_and_its_end_calls_leases_back),
         cmocka_unit_test(who_has_no_room_to_be_told_is_waited_for_before_the_cashier_is_answered),
         cmocka_unit_test(what_is_held_for_an_answer_is_nobodys_to_wait_for),
         cmocka_unit_test(as_many_as_there_are_go_in_one_breath_and_each_comes_back_once),

@@ -193,6 +193,10 @@ static const damage_t payment_damages[] = {
     { "what was presented too many", "presented", PAY("\3"), PUT_OTHER, 0, PAY("\1"), "not open" },
     { "an answer too many", "answers", PAY("\5"), PUT_OTHER, 0, PAY("\2"), "was not answered" },
     { "an address that leads elsewhere", "addresses", ADDRESS1, FLIP, 7, NONE, "another's" },
+    { "an advance", "payments", PAY("\x9"), FLIP, 48, NONE, "entry" },
+    { "entry of an advance", "payments", PAY("\x9"), FLIP, 56, NONE, "is not its credit" },
+    { "account of an advance", "payments", PAY("\x9"), FLIP, 24, NONE, "is not its credit" },
+    { "an advance of one that failed", "payments", PAY("\x9"), FLIP, 1, NONE, "cannot have" },
     { "a credit of a payment", "refs", K("x402:00000000000000000000000000000001"), DROP, 0, NONE,
       "credited again" },
 };
@@ -217,6 +221,12 @@ static void make_payments(rig_t *r)
     assert_int_equal(pay_answer(r, 5, "answer", NOW, &kept, NULL), KMY_OK);
     kmy_transfer_t t = pay_transfer(7, 3, 7);
     assert_int_equal(kmy_ledger_transfer_credit(r->ledger, &t, NOW, NULL, &r->ctx), KMY_OK);
+    assert_int_equal(pay_reserve(r, pay_row(9, 9), NULL), KMY_OK);
+    assert_int_equal(pay_state(r, 9, KMY_PAYMENT_SUBMITTED), KMY_OK);
+    char id[KMY_PAYMENT_ID_HEX + 1];
+    pay_id(id, 9);
+    assert_int_equal(kmy_ledger_payment_advance(r->ledger, id, USD / 4, NOW, NULL, NULL, &r->ctx),
+                     KMY_OK);
     rig_commit(r);
     rig_close(r);
 }

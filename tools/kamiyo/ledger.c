@@ -29,12 +29,12 @@ int cli_ledger(const cli_t *cli)
         return cli_fail(cli, "%s: %s; name the daemon's folder with --data", path,
                         ctx.detail[0] ? ctx.detail : kmy_err_text(err));
     json_t *out = json_pack(
-        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:b}", "accounts",
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:b}", "accounts",
         (json_int_t)a.accounts_count, "entries", (json_int_t)a.entries_count, "payments",
-        (json_int_t)a.payments_count, "paid", nusd(a.paid_nusd), "credited", nusd(a.credited_nusd),
-        "balance", nusd(a.balance_nusd), "leased", nusd(a.leased_nusd), "consumed",
-        nusd(a.consumed_nusd), "debt", nusd(a.debt_nusd), "faults", (json_int_t)a.faults_count,
-        "first_fault", a.first_fault, "agree", a.faults_count == 0);
+        (json_int_t)a.payments_count, "paid", nusd(a.paid_nusd), "advanced", nusd(a.advanced_nusd),
+        "credited", nusd(a.credited_nusd), "balance", nusd(a.balance_nusd), "leased",
+        nusd(a.leased_nusd), "consumed", nusd(a.consumed_nusd), "debt", nusd(a.debt_nusd), "faults",
+        (json_int_t)a.faults_count, "first_fault", a.first_fault, "agree", a.faults_count == 0);
     char cell[7][64];
     if (cli->json)
         cli_print_json(out);
