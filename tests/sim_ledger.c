@@ -5,62 +5,14 @@
    sim_ledger              many seeds
    sim_ledger SEED         that one, each step told
    sim_ledger SEED COUNT   from that one on */
-#include "tests/ledger_payment_rig.h"
+#include "tests/sim_ledger_model.h"
 
 #include "pay/ledger_usage.h"
 
 #include <signal.h>
 #include <sys/resource.h>
 
-enum { SEEDS = 1000, BATCHES = 40, PAYERS = 3, PAYMENTS = 21, TXS = 6, LOGS = 2, SHARDS = 3 };
-enum { ACCOUNTS = PAYERS + 2, REFS = 6, NONCES = 3, FEEDS = 3, USES = 1024 };
-enum { ADVANCE = 2500000 }; /* the most that is ever configured; a payment is some 1,000,000 */
-#define HOUR (INT64_C(3600) * 1000000000)
-
-static const char *const chains[2] = { BASE, MAIN };
-
-/* Slots: a key (payers 0, 1) has one account, the contract wallet (payer 2) one on each chain, and the last is the operator's. */
-typedef struct macc {
-    bool there;
-    uint8_t chain; /* of the first credit: its name */
-    int64_t credited, balance, consumed, debt, leased[SHARDS], held;
-    int64_t reorged; /* of what it spent, a chain took that much back */
-} macc_t;
-
-typedef struct mpay {
-    bool there, seen; /* seen: as a header, and not only as a nonce on the chain */
-    bool query, answered, released, hold;
-    uint8_t state, payer, chain, tx, log, body;
-    bool client; /* carries its payer's own id, which is one word for all of them */
-    int64_t amount, price, kept_until;
-    int64_t advance;   /* that it had */
-    bool advance_open; /* and has */
-} mpay_t;
-
-typedef struct mclaim {
-    uint8_t kind; /* 0: free, 1: a payment's, 2: plain */
-    uint8_t slot;
-    int64_t amount;
-} mclaim_t;
-
-typedef struct muse {
-    int64_t hour, count, nusd;
-    uint8_t slot, feed, mode; /* feed: 0 several, else behind its name's number */
-} muse_t;
-
-typedef struct model {
-    macc_t acc[ACCOUNTS];
-    mpay_t pay[PAYMENTS];
-    mclaim_t claim[2][TXS][LOGS];
-    struct {
-        bool there;
-        uint8_t slot;
-        int64_t amount;
-    } ref[REFS];
-    int64_t nonce_until[NONCES]; /* 0: not spent */
-    muse_t use[USES];
-    unsigned uses;
-} model_t;
+enum { SEEDS = 1000, BATCHES = 40 };
 
 typedef struct sim {
     rig_t rig;

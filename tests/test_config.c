@@ -392,7 +392,7 @@ static const char unusual[] =
     "stake: { mint: EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v, decimals: 6, rpc: "
     "\"https://k.example/x\", refresh: 100ms, wait: 1s, keep: 2s } }\n"
     "payments: { facilitator: \"http://f\", facilitator_token_env: F, facilitator_token_file: u, "
-    "settler_key_file: h, settler_key_env: I, ca_file: g, timeout: 1s }\n"
+    "settler_key_file: h, settler_key_env: I, ca_file: g, timeout: 1s, advance: 0.25 }\n"
     "limits: { connections: 1, per_address: 2, unauthenticated_per_s: 3, unauthenticated_burst: 4, "
     "frame_bytes: 1001, feeds_per_connection: 5, auth_timeout: 1h, idle_timeout: 61s, "
     "head_timeout: 10ms, "
