@@ -20,12 +20,12 @@ _shared = {}
 _wallet = iter(range(1000))
 
 
-def _sell(advance=ADVANCE_USD, data=None):
+def _sell(advance=ADVANCE_USD, data=None, **network):
     """A daemon that wants three blocks on a payment, while the chain makes one for each transaction and none else."""
     rig = _shared["rig"]
     rig.mode()
     more = {"payments__advance": str(advance)} if advance else {}
-    networks = [{"name": rig.at["network"], "pay_to": rig.pay_to, "rpc": rig.at["rpc"], "confirmations": DEEP}]
+    networks = [{"name": rig.at["network"], "pay_to": rig.pay_to, "rpc": rig.at["rpc"], "confirmations": DEEP, **network}]
     return Daemon(_shared["sim"], data=data, payments__facilitator=rig.facilitator_url, payments__networks=networks, payments__timeout="300ms", **more)
 
 
@@ -153,6 +153,19 @@ def a_query_has_no_advance():
         a = d.ask("GET", QUERY, headers={made["name"]: made["header"]})
         assert a.status == 202 and b'"price"' not in a.body, (a.status, a.body)
         assert d.operator("GET", "/v1/admin/accounts?account=" + _shared["rig"].account(w)).status == 404
+
+
+def where_nobody_can_ask_for_a_balance_nothing_is_advanced():
+    w = next(_wallet)
+    rig = _shared["rig"]
+    with _sell(rpc="") as d:
+        rig.mode("hangs")
+        _pending(d, w)
+        assert d.operator("GET", "/v1/admin/accounts?account=" + rig.account(w)).status == 404
+        rig.mode()
+        rig.release()
+        until(lambda: d.operator("GET", "/v1/admin/accounts?account=" + rig.account(w)).status == 200, text="asked for again, and settled")
+        assert _account(d, w)["credited"] == ASK_USD
 
 
 def killed_in_the_middle_the_cap_holds_and_the_payment_counts_once():
