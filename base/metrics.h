@@ -69,7 +69,8 @@
     X(ledger_credited_nusd_total, counter, "nano-USD credited since start")                        \
     X(lease_open_nusd, gauge, "nano-USD leased to shards now")                                     \
     X(receipt_total, counter, "receipts issued to streams")                                        \
-    X(ledger_debt_nusd, gauge, "nano-USD that payments taken back by a chain left unpaid")         \
+    X(ledger_debt_nusd, gauge,                                                                     \
+      "nano-USD that payments left unpaid: taken back by a chain, or advanced and failed")         \
     X(slip_refused_total, counter,                                                                 \
       "requests with a payment refused because too many were under way on their shard")            \
     X(payment_open, gauge, "payments the cashier has under way now")                               \

@@ -78,21 +78,24 @@ static kmy_err_t do_get(doing_t *d)
     return err == KMY_NOT_FOUND ? KMY_OK : err;
 }
 
-/* Part of a deposit before its settlement, which the cap, a debt or an earlier one may forbid: that is no failure of the submission. */
+/* Part of a deposit before its settlement.  That the cap, a debt or an earlier one forbids it, or that a record it needs is damaged, is no failure of the submission; only what took
+   the batch with it is. */
 static kmy_err_t advance(doing_t *d)
 {
     kmy_job_t *j = d->j;
     kmy_errctx_t why = { 0 };
     kmy_err_t err = kmy_ledger_payment_advance(d->ledger, j->row.id, j->advance_max_nusd, d->now_ns,
                                                &j->row_out, &j->account, &why);
-    if (err == KMY_NO_BALANCE || err == KMY_DUPLICATE || err == KMY_CONFLICT || err == KMY_OVERFLOW)
-        return KMY_OK;
-    if (err != KMY_OK) {
+    if (kmy_ledger_is_broken(d->ledger)) {
         d->ctx = why;
         return err;
     }
-    keep_json(j);
-    kmy_keeper_tell_change(d->k, &j->account); /* streams that are paused go on */
+    if (err == KMY_CORRUPT)
+        kmy_keeper_log_damage(d->k, 0, why.detail);
+    if (err == KMY_OK) {
+        keep_json(j);
+        kmy_keeper_tell_change(d->k, &j->account); /* streams that are paused go on */
+    }
     return KMY_OK;
 }
 

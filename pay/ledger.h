@@ -5,7 +5,7 @@
    answers a customer before the commit returned KMY_OK.
 
    Per account, at every instant and after any crash:   credited + debt = balance + leased + consumed      (asserted on each write; debt is 0 but for
-   a payment that a chain took back when it was spent already, and then so is the balance)
+   a payment that a chain took back, or an advance whose payment failed, when it was spent already; and then so is the balance)
    and over all accounts the journal's debits equal its credits.  An entry moves an amount between two of: house:<kind>, balance, leased,
    consumed.  A lease is a slice of the balance handed to one shard (lease.h); what a shard reports as consumed moves leased -> consumed; what
    it gives back moves leased -> balance.  At start after a crash every open lease goes back to the balance: what shards delivered since
