@@ -383,6 +383,18 @@ async def test_the_rate_is_kept_when_paced():
             assert 1.8 < time.monotonic() - began < 4  # 1,000 frames at 500 a second
 
 
+async def test_gathered_frames_come_together_late_and_complete():
+    with Sim("--market", "rate=500,symbols=BTCUSDT:100.00", "--gather", "200ms") as sim:
+        async with sim.connect(path="/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@aggTrade") as ws:
+            began, came = time.monotonic(), []
+            for _ in range(1000):
+                await take(ws, 1)
+                came.append(time.monotonic())
+            assert 1.6 < came[-1] - began < 4, "the rate is kept"
+            quiet = sum(b - a > 0.1 for a, b in zip(came, came[1:]))
+            assert 4 <= quiet <= 11, f"{quiet} pauses between ten bursts of a hundred"
+
+
 def recorded(path):
     """Frames of a capture by an independent reading: {stream: [payload text]}."""
     out = {}

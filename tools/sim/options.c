@@ -20,6 +20,7 @@ enum {
     O_REBASE,
     O_BEGIN,
     O_GAP,
+    O_GATHER,
     O_KEY,
     O_CERT,
     O_TLSKEY,
@@ -53,6 +54,7 @@ static const struct option longs[] = {
     { "rebase-time", 0, 0, O_REBASE },
     { "begin", 1, 0, O_BEGIN },
     { "gap", 1, 0, O_GAP },
+    { "gather", 1, 0, O_GATHER },
     { "hermes-key", 1, 0, O_KEY },
     { "tls-cert", 1, 0, O_CERT },
     { "tls-key", 1, 0, O_TLSKEY },
@@ -110,6 +112,8 @@ static const char help_text[] =
     "  --rebase-time            event times are moved to now\n"
     "  --begin subscribe|now    when the timeline starts (default: with the first subscription)\n"
     "  --gap DURATION           between frames recorded without times (default 400ms)\n"
+    "  --gather DURATION        paced frames go out at most so much late, several at once (default "
+    "0)\n"
     "\n"
     "rules of the venues\n"
     "  --binance-ping DURATION  (default 20s; 0: none)     --pong-timeout DURATION (default 60s)\n"
@@ -248,6 +252,8 @@ static bool set(sim_options_t *o, int opt, const char *arg)
     case O_SCRIPT:
         o->script = arg;
         return true;
+    case O_GATHER:
+        return span(arg, &o->gather_ns) && o->gather_ns <= KMY_NS_PER_S;
     case O_SECONDS:
         return span(arg, &o->run_ns) && o->run_ns > 0;
     case O_JSON:

@@ -22,8 +22,9 @@ typedef struct sim_options {
     uint64_t loops; /* of a recording; 0: for ever */
     uint64_t limit; /* data frames; 0: none */
     bool rebase_time;
-    bool begin_now; /* else with the first subscription */
-    int64_t gap_ns; /* between frames recorded without times */
+    bool begin_now;    /* else with the first subscription */
+    int64_t gap_ns;    /* between frames recorded without times */
+    int64_t gather_ns; /* paced: no wake-up sooner than this behind the one before */
     const char *hermes_key;
     const char *tls_cert, *tls_key, *tls_auto;
     int64_t ping_ns[2]; /* by venue */

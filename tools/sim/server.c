@@ -195,6 +195,8 @@ static int64_t wait_ns(const sim_t *sim)
                     sim->venues[SIM_HERMES].active[SIM_T_TRICKLE].on;
     int64_t now = kmy_mono_ns();
     int64_t ns = until > now ? until - now : 0;
+    if (ns > 0 && ns < sim->o.gather_ns) /* what is due meanwhile goes out together */
+        ns = sim->o.gather_ns;
     return trickles && ns > KMY_NS_PER_MS ? KMY_NS_PER_MS : ns;
 }
 
