@@ -18,6 +18,7 @@ enum {
 }; /* an account nobody uses keeps its slot so long: who polls comes back */
 #define QUERY_REPORT_NS (KMY_NS_PER_S / 2)
 #define LOW_LOOK_NS     KMY_NS_PER_S
+#define LASTS_NS        (100 * KMY_NS_PER_MS) /* a housekeeping and a commit, on a busy disk */
 
 static uint32_t slot_of(const kmy_shard_t *s, const kmy_shard_account_t *acc)
 {
@@ -218,6 +219,10 @@ static bool report(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t returned_nu
 static void ask_lease(kmy_shard_t *s, kmy_shard_account_t *acc, int64_t amount_nusd,
                       int64_t need_nusd, urgency_t when)
 {
+    if (acc->lease_asked && when == ASK_NOW && s->keeper_due) {
+        kmy_wake_signal(&s->o.topology->keeper_wake); /* it was asked for, but not in a hurry */
+        s->keeper_due = false;
+    }
     if (acc->lease_asked || acc->state != KMY_ACCOUNT_OPEN)
         return;
     kmy_account_touch(s, acc); /* who cannot say it now says it at the next housekeeping */
@@ -261,9 +266,17 @@ static void outgrown(const kmy_shard_t *s, kmy_shard_account_t *acc)
     set_rate(s, acc, times * (acc->rate_nusd_s > least ? acc->rate_nusd_s : least));
 }
 
+/* Does what is left last until a commit that nobody hurries is done?  Where a second takes many dollars, lease.max may not: half of it was gone between two
+   housekeepings, and every 70 ms all connections of the account stood still for a commit. */
+static bool lasts(const kmy_shard_account_t *acc)
+{
+    return acc->lease.left_nusd >= acc->low_nusd / 4 &&
+           (__int128)acc->lease.left_nusd * KMY_NS_PER_S >= (__int128)acc->rate_nusd_s * LASTS_NS;
+}
+
 void kmy_account_ask_more(kmy_shard_t *s, kmy_shard_account_t *acc)
 {
-    bool soon = acc->lease.left_nusd >= acc->low_nusd / 4;
+    bool soon = lasts(acc);
     outgrown(s, acc);
     ask_lease(s, acc, wanted(s, acc), 0, soon ? ASK_SOON : ASK_NOW);
 }

@@ -267,6 +267,51 @@ static void the_sooner_a_lease_is_gone_the_larger_is_the_next_up_to_the_most(voi
     assert_int_equal(last, x.cfg.lease.max_nusd);
 }
 
+static bool hurried(kmy_shard_account_t *acc)
+{
+    kmy_wake_arm(&x.t.keeper_wake);
+    kmy_account_ask_more(&x.s, acc);
+    assert_true(acc->lease_asked);
+    return atomic_load(&x.t.keeper_wake.armed) == 0;
+}
+
+static void a_lease_that_will_not_last_is_asked_for_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        int64_t left, rate_s; /* low: LEFT */
+        bool hurried;
+    } row[] = {
+        { "half full, an hour's worth", LEFT / 2, LEFT / 7200, false },
+        { "nearly empty", LEFT / 4 - 1, 0, true },
+        { "half full, gone in a tenth of a second", LEFT / 2, 5 * LEFT + 10, true },
+        { "half full, gone a little later", LEFT / 2, 5 * LEFT - 10, false },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        kmy_shard_account_t *acc = &x.s.accounts[i];
+        acc->lease = (kmy_lease_t){ row[i].left, row[i].left, 0, 0, 0 };
+        acc->low_nusd = LEFT;
+        acc->rate_nusd_s = row[i].rate_s;
+        acc->free_nusd = x.cfg.lease.max_nusd;
+        if (hurried(acc) != row[i].hurried)
+            fail_msg("%s", row[i].what);
+    }
+}
+
+static void what_was_asked_without_hurry_is_hurried_when_it_is_needed(void **state)
+{
+    (void)state;
+    kmy_shard_account_t *acc = &x.s.accounts[0];
+    acc->lease = (kmy_lease_t){ LEFT, LEFT, 0, 0, 0 };
+    acc->low_nusd = LEFT + 1;
+    acc->free_nusd = x.cfg.lease.max_nusd;
+    assert_false(hurried(acc));
+    assert_int_equal(kmy_account_cover(&x.s, acc, LEFT + 1), KMY_COVER_WAIT);
+    assert_int_equal(atomic_load(&x.t.keeper_wake.armed), 0);
+    assert_int_equal(kmy_queue_count(x.s.asks), 1); /* and not asked twice */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +333,10 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(
             the_sooner_a_lease_is_gone_the_larger_is_the_next_up_to_the_most, begin, end),
+        cmocka_unit_test_setup_teardown(a_lease_that_will_not_last_is_asked_for_at_once, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(what_was_asked_without_hurry_is_hurried_when_it_is_needed,
+                                        begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
