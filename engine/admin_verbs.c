@@ -13,8 +13,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { TTL_MIN_S = 60, TTL_MAX_S = 86400 };
-
 static void put_money(kmy_buf_t *b, const char *key, int64_t nusd)
 {
     kmy_buf_fmt(b, ",\"%s\":", key);
@@ -28,39 +26,6 @@ static bool legal_account(const char *name)
     if (n == 0 || name[n] != 0)
         return false;
     return strncmp(name, "eip155:", 7) != 0 || strpbrk(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == NULL;
-}
-
-/* ["SOL/USD","*@binance"] -> a scope.  Names become canonical, so that an alias means what it means today. */
-static kmy_err_t read_scope(const kmy_shard_t *s, kmy_json_token_t array,
-                            char scope[KMY_SCOPE_BYTES_MAX], kmy_errctx_t *ctx)
-{
-    kmy_json_t js;
-    kmy_buf_t b = kmy_buf(scope, KMY_SCOPE_BYTES_MAX - 1);
-    scope[0] = '\0';
-    if (array.type == KMY_JSON_ERROR)
-        return KMY_OK;
-    kmy_json_init(&js, array.text, array.len);
-    if (array.type != KMY_JSON_ARRAY || kmy_json_next(&js).type != KMY_JSON_ARRAY)
-        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of names or patterns");
-    for (kmy_json_token_t t = kmy_json_next(&js); t.type != KMY_JSON_ARRAY_END;
-         t = kmy_json_next(&js)) {
-        char name[KMY_FEED_NAME_BYTES_MAX];
-        size_t len;
-        if (t.type != KMY_JSON_STRING || !kmy_json_unescape(t, name, sizeof name, &len) || len == 0)
-            return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"feeds\" must be an array of names or patterns");
-        bool pattern = memchr(name, '*', len) != NULL;
-        const kmy_feed_t *feed = pattern ? NULL : kmy_catalog_find(s->catalog, name, len);
-        if (!pattern && !feed)
-            return KMY_FAIL(ctx, KMY_UNKNOWN_FEED, "no feed %s", name);
-        kmy_buf_str(&b, b.len ? " " : "");
-        kmy_buf_str(&b, feed ? feed->name : name);
-    }
-    scope[b.len] = '\0';
-    if (b.len == 0 || b.overflow || !kmy_token_scope_ok(scope))
-        return KMY_FAIL(ctx, KMY_BAD_INPUT,
-                        "\"feeds\" must be 1 to %d bytes of names or patterns, blanks included",
-                        KMY_SCOPE_BYTES_MAX - 1);
-    return KMY_OK;
 }
 
 /* A verb that the keeper does is two halves about one request: `read` makes the ask out of it, the request is parked, and `put` writes the members of
@@ -116,19 +81,17 @@ static void put_text(const kmy_shard_t *s, kmy_buf_t *b, const char *key)
     kmy_buf_json_str(b, s->answer->text, strlen(s->answer->text));
 }
 
-/* {"account":ID,"usd":"10","ttl_s":43200,"feeds":["SOL/USD"]} */
+/* {"account":ID,"usd":"10","spend":"0.5","ttl_s":43200,"feeds":["SOL/USD"]} */
 static kmy_err_t read_mint(kmy_shard_t *s, const kmy_http_request_t *req, kmy_view_t body,
                            kmy_ask_t *a, kmy_errctx_t *ctx)
 {
     kmy_json_t js;
-    kmy_json_field_t f[] = {
-        { .key = "account" }, { .key = "usd" }, { .key = "ttl_s" }, { .key = "feeds" }
-    };
-    char scope[KMY_SCOPE_BYTES_MAX];
+    kmy_json_field_t f[] = { { .key = "account" }, { .key = "usd" } };
+    kmy_mint_wish_t wish;
     kmy_json_init(&js, body.ptr, body.len);
-    kmy_err_t err = kmy_json_object(&js, f, 4, ctx);
+    kmy_err_t err = kmy_json_object(&js, f, 2, ctx);
     if (err == KMY_OK)
-        err = read_scope(s, f[3].token, scope, ctx); /* looked at again when the token is made */
+        err = kmy_mint_read(s, body, &wish, ctx); /* looked at again when the token is made */
     if (err != KMY_OK)
         return err;
     size_t len;
@@ -147,10 +110,7 @@ static kmy_err_t read_mint(kmy_shard_t *s, const kmy_http_request_t *req, kmy_vi
                         "\"10\" or \"0.5\"");
     if (f[1].token.type != KMY_JSON_STRING && f[1].token.type != KMY_JSON_ERROR)
         return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"usd\" must be a string: \"10\"");
-    a->when_s = s->config->tokens.lifetime_ns / KMY_NS_PER_S;
-    if (f[2].token.type != KMY_JSON_ERROR &&
-        (!kmy_json_i64(f[2].token, &a->when_s) || a->when_s < TTL_MIN_S || a->when_s > TTL_MAX_S))
-        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"ttl_s\" must be %d to %d", TTL_MIN_S, TTL_MAX_S);
+    a->when_s = wish.ttl_s > 0 ? wish.ttl_s : s->config->tokens.lifetime_ns / KMY_NS_PER_S;
     const kmy_view_t *key = kmy_http_header(req, "idempotency-key");
     if (key) {
         if (kmy_http_header_count(req, "idempotency-key") != 1 || key->len == 0 || key->len > 100)
@@ -165,20 +125,25 @@ static kmy_err_t read_mint(kmy_shard_t *s, const kmy_http_request_t *req, kmy_vi
         kmy_buf_t b = kmy_buf(a->ref, sizeof a->ref - 1);
         kmy_buf_fmt(&b, "mint:%016" PRIx64 "%016" PRIx64, r[0], r[1]);
     }
-    return KMY_OK;
+    if (wish.spend_nusd == 0)
+        return KMY_OK;
+    wish.ttl_s = a->when_s;
+    return kmy_mint_ask_allowance(&wish, a->text, key, s->now_wall_ns / KMY_NS_PER_S + a->when_s, a,
+                                  ctx);
 }
 
 static kmy_err_t put_minted(kmy_shard_t *s, kmy_view_t body, kmy_buf_t *b, kmy_errctx_t *ctx)
 {
     const kmy_tell_t *t = s->answer;
-    kmy_json_t js;
-    kmy_json_field_t f[] = { { .key = "feeds" } };
-    char scope[KMY_SCOPE_BYTES_MAX];
-    kmy_json_init(&js, body.ptr, body.len);
-    bool read = kmy_json_object(&js, f, 1, ctx) == KMY_OK &&
-                read_scope(s, f[0].token, scope, ctx) == KMY_OK;
-    KMY_ASSERT(read); /* as before it was parked */
-    kmy_err_t err = kmy_mint_put_scoped(s, t->text, t->when_s, scope, b, ctx);
+    kmy_mint_wish_t wish;
+    kmy_err_t err = kmy_mint_read(s, body, &wish, ctx);
+    KMY_ASSERT(err == KMY_OK); /* as before it was parked */
+    if (t->spend_nusd > 0) {
+        err = kmy_mint_put_allowance(s, t, wish.scope, b, ctx);
+        put_money(b, "credited", t->amount_nusd);
+        return err;
+    }
+    err = kmy_mint_put_scoped(s, t->text, t->when_s, wish.scope, b, ctx);
     put_money(b, "credited", t->amount_nusd);
     put_money(b, "balance", t->free_nusd + t->leased_nusd);
     return err;
@@ -196,7 +161,8 @@ static kmy_err_t read_jti(kmy_shard_t *s, const kmy_http_request_t *req, kmy_vie
     if (err != KMY_OK)
         return err;
     size_t len;
-    a->when_s = s->now_wall_ns / KMY_NS_PER_S + TTL_MAX_S; /* no token of ours lives longer */
+    a->when_s =
+        s->now_wall_ns / KMY_NS_PER_S + KMY_MINT_TTL_MAX_S; /* no token of ours lives longer */
     if (f[1].token.type == KMY_JSON_STRING) {
         char token[KMY_TOKEN_BYTES_MAX];
         kmy_token_claims_t claims;
@@ -259,6 +225,10 @@ static void put_figures(kmy_buf_t *b, const kmy_tell_t *t)
     put_money(b, "consumed", t->consumed_nusd);
     if (t->debt_nusd > 0)
         put_money(b, "debt", t->debt_nusd);
+    if (t->moved_nusd < 0)
+        put_money(b, "given", -t->moved_nusd);
+    if (t->moved_nusd > 0)
+        put_money(b, "received", t->moved_nusd);
     kmy_buf_fmt(b, ",\"ticks\":%" PRIu64 ",\"queries\":%" PRIu64, t->ticks_count, t->queries_count);
 }
 

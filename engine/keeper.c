@@ -59,7 +59,7 @@ static kmy_tell_t *tell(kmy_keeper_t *k, uint32_t shard, uint32_t kind)
     return &a->tell;
 }
 
-static void put_figures(kmy_tell_t *t, const kmy_account_t *acc)
+void kmy_keeper_put_figures(kmy_tell_t *t, const kmy_account_t *acc)
 {
     t->account_id = acc->id;
     t->credited_nusd = acc->credited_nusd;
@@ -67,6 +67,7 @@ static void put_figures(kmy_tell_t *t, const kmy_account_t *acc)
     t->leased_nusd = acc->leased_nusd;
     t->consumed_nusd = acc->consumed_nusd;
     t->debt_nusd = acc->debt_nusd;
+    t->moved_nusd = acc->moved_nusd;
     t->ticks_count = acc->ticks_count;
     t->queries_count = acc->queries_count;
 }
@@ -78,7 +79,7 @@ kmy_tell_t *kmy_keeper_tell_shard(kmy_keeper_t *k, const served_t *v, uint32_t s
     t->slot = v->shard[shard].slot;
     t->gen = v->shard[shard].gen;
     t->mine_nusd = v->shard[shard].lease_nusd;
-    put_figures(t, acc);
+    kmy_keeper_put_figures(t, acc);
     t->leased_nusd -= acc->held_nusd; /* no shard will give that back: not worth waiting for */
     return t;
 }
@@ -309,21 +310,35 @@ static void do_mint(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_errctx_t ctx = { 0 };
     int64_t now_ns = kmy_wall_ns();
     kmy_err_t err = kmy_ledger_account_make(k->ledger, a->text, now_ns, &acc, &ctx);
+    if (err == KMY_OK && a->spend_nusd > 0) { /* all of it, or nothing */
+        kmy_err_t can = kmy_keeper_allow_check(k, a, acc.id, &ctx);
+        if (can == KMY_DUPLICATE) {
+            kmy_keeper_allow(k, shard, a, acc.id);
+            return;
+        }
+        err = can;
+    }
     if (err == KMY_OK && a->amount_nusd > 0)
         err = kmy_ledger_credit(k->ledger, acc.id, "grant", a->ref, a->amount_nusd, now_ns, &acc,
                                 &ctx);
     bool credited = err == KMY_OK && a->amount_nusd > 0;
+    if (err == KMY_DUPLICATE && a->spend_nusd > 0)
+        err = KMY_FAIL(&ctx, KMY_CONFLICT, "this key was used for a token without a spend cap");
     if (err == KMY_DUPLICATE)
         err = KMY_OK; /* the same request again: the same answer, no second credit */
-    kmy_tell_t *t = kmy_keeper_answer(k, shard, a, err, &ctx);
-    if (err != KMY_OK)
-        return;
-    put_figures(t, &acc);
-    t->amount_nusd = a->amount_nusd;
     if (credited) {
         k->credited_nusd += (uint64_t)a->amount_nusd;
         kmy_keeper_tell_change(k, &acc);
     }
+    if (err == KMY_OK && a->spend_nusd > 0) {
+        kmy_keeper_allow(k, shard, a, acc.id);
+        return;
+    }
+    kmy_tell_t *t = kmy_keeper_answer(k, shard, a, err, &ctx);
+    if (err != KMY_OK)
+        return;
+    kmy_keeper_put_figures(t, &acc);
+    t->amount_nusd = a->amount_nusd;
 }
 
 static void do_revoke(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
@@ -357,7 +372,7 @@ static void do_account(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
     kmy_err_t err = kmy_ledger_account_by_name(k->ledger, a->text, &acc, &ctx);
     kmy_tell_t *t = kmy_keeper_answer(k, shard, a, err, &ctx);
     if (err == KMY_OK)
-        put_figures(t, &acc);
+        kmy_keeper_put_figures(t, &acc);
 }
 
 static void do_ledger(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
@@ -437,6 +452,7 @@ void kmy_keeper_do_ask(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
         [KMY_ASK_ROTATE] = do_rotate,
         [KMY_ASK_PASSES] = kmy_keeper_do_passes,
         [KMY_ASK_USAGE] = kmy_keeper_do_usage,
+        [KMY_ASK_ALLOW] = kmy_keeper_do_allow,
     };
     KMY_ASSERT(a->kind < sizeof verbs / sizeof verbs[0] && verbs[a->kind]);
     verbs[a->kind](k, shard, a);

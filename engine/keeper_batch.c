@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pay/ledger_allow.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -97,6 +98,7 @@ _Noreturn static void give_up(const kmy_errctx_t *ctx)
 typedef struct part {
     size_t ask, asks_count, job, jobs_count;
     bool book;
+    uint32_t returns; /* allowances given back, at most; alone */
 } part_t;
 
 static kmy_err_t try_part(kmy_keeper_t *k, part_t p, kmy_errctx_t *ctx)
@@ -113,6 +115,8 @@ static kmy_err_t try_part(kmy_keeper_t *k, part_t p, kmy_errctx_t *ctx)
             kmy_keeper_do_job(k, i);
         if (p.book)
             kmy_keeper_do_book(k);
+        if (p.returns > 0)
+            kmy_keeper_do_returns(k, p.returns);
         err = kmy_ledger_commit(k->ledger, ctx);
     }
     if (err != KMY_OK)
@@ -258,7 +262,7 @@ static void do_batch(kmy_keeper_t *k)
 {
     for (bool again = true; again;) {
         kmy_errctx_t ctx = { 0 };
-        part_t all = { 0, k->asks_count, 0, k->jobs_count, k->book != NULL };
+        part_t all = { 0, k->asks_count, 0, k->jobs_count, k->book != NULL, 0 };
         kmy_err_t err = try_part(k, all, &ctx);
         look_at_file(k);
         again = false;
@@ -289,6 +293,31 @@ static void do_batch(kmy_keeper_t *k)
     free_uses(k, k->asks_count);
 }
 
+#define RETURNS_EVERY_NS (1 * KMY_NS_PER_S)
+
+/* Allowances whose tokens are void: RETURNS_MAX a second, which is what they are made at by far. */
+static void give_back(kmy_keeper_t *k)
+{
+    kmy_errctx_t ctx = { 0 };
+    int64_t now_ns = kmy_mono_ns();
+    if (now_ns < k->returns_ns)
+        return;
+    k->returns_ns = now_ns + RETURNS_EVERY_NS;
+    if (kmy_ledger_allowance_due(k->ledger, kmy_wall_ns(), &ctx) == KMY_NOT_FOUND)
+        return;
+    kmy_err_t err = try_part(k, (part_t){ .returns = RETURNS_MAX }, &ctx);
+    if (err == KMY_OK) {
+        was_committed(k);
+        send_tells(k);
+        return;
+    }
+    drop_tells(k);
+    if (err == KMY_IO)
+        was_refused(k, &ctx);
+    else
+        kmy_keeper_log_damage(k, 0, ctx.detail);
+}
+
 static void wait_for_work(kmy_keeper_t *k)
 {
     kmy_wake_t *w = &k->topology->keeper_wake;
@@ -314,6 +343,7 @@ void *kmy_keeper_run(void *arg)
     pthread_setname_np(pthread_self(), "kmy-keeper");
     for (;;) {
         bool last = atomic_load(&k->stop);
+        give_back(k);
         if (collect(k))
             do_batch(k);
         else if (last)

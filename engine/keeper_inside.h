@@ -11,6 +11,7 @@
 enum {
     BATCH_MAX = 512, /* asks in one transaction */
     IDLE_MS = 1000,
+    RETURNS_MAX = 32, /* allowances in one transaction of their own */
 };
 
 /* One shard's part in an account that is served. */
@@ -65,6 +66,7 @@ struct kmy_keeper {
     void *rotate_arg;
     int64_t refused_ns;     /* since when the disk refuses batches; 0: it does not */
     int64_t told_ns;        /* when the log said so last */
+    int64_t returns_ns;     /* not looked at allowances again before; monotonic */
     int64_t damage_told_ns; /* the same of stored data that is damaged; 0: none was met */
     const kmy_receipt_key_t *receipt_key; /* NULL: none are issued */
     const kmy_catalog_t *catalog;         /* NULL: no passes are sold */
@@ -105,6 +107,17 @@ static inline served_t *kmy_keeper_before(const kmy_keeper_t *k, size_t i)
 {
     return (served_t *)(k->before + i * kmy_keeper_served_bytes(k->topology));
 }
+
+/* keeper.c: the account's figures, as it is answered. */
+void kmy_keeper_put_figures(kmy_tell_t *t, const kmy_account_t *acc);
+
+/* keeper_allow.c: an allowance of the parent, and its answer; whether it can be made once ask's amount_nusd was credited (kmy_ledger_allow_check). */
+void kmy_keeper_allow(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a, uint64_t parent_id);
+kmy_err_t kmy_keeper_allow_check(kmy_keeper_t *k, const kmy_ask_t *a, uint64_t parent_id,
+                                 kmy_errctx_t *ctx);
+void kmy_keeper_do_allow(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a);
+/* Gives back what is due, at most so many; the number it looked at. */
+uint32_t kmy_keeper_do_returns(kmy_keeper_t *k, uint32_t max);
 
 /* keeper_pass.c: the account's passes, to the shard that opens it; and a purchase. */
 void kmy_keeper_tell_passes(kmy_keeper_t *k, const served_t *v, uint32_t shard,

@@ -29,11 +29,12 @@ typedef enum {
     KMY_ASK_RECEIPTS, /* account_id; from: tell the kept ones above it */
     KMY_ASK_REVOKE,   /* text: jti; when_s: its expiry; by a customer or an operator */
     KMY_ASK_ROTATE, /* operator: a new token key; amount_nusd != 0: the earlier ones are void at once */
-    KMY_ASK_MINT,    /* operator: text: account name, amount_nusd >= 0, ref: idempotency key */
+    KMY_ASK_MINT, /* operator: text: account name, amount_nusd >= 0, ref: idempotency key; spend_nusd > 0: its answer is of an allowance, as ALLOW */
     KMY_ASK_ACCOUNT, /* operator: text: account name */
     KMY_ASK_LEDGER,  /* operator: totals */
     KMY_ASK_PASSES, /* account_id, feeds[from], amount_nusd: the price of each, price_book, discount_percent, ref: idempotency key or "" */
     KMY_ASK_USAGE, /* account_id, when_s: from which time on, from: the first feed (kmy_ledger_usage) */
+    KMY_ASK_ALLOW, /* account_id, spend_nusd, jti, expires_s, terms: kmy_ledger_allow; answered with text: the new account, its figures, spend_nusd, jti, expires_s */
 } kmy_ask_kind_t;
 
 enum {
@@ -65,6 +66,10 @@ typedef struct kmy_ask {
         uint16_t feeds[KMY_PASS_FEEDS_MAX]; /* of PASSES: idx in the catalog */
     };
     char ref[KMY_ACCOUNT_BYTES_MAX];
+    int64_t spend_nusd;
+    int64_t expires_s;
+    uint64_t terms;
+    char jti[KMY_JTI_BYTES_MAX];
 } kmy_ask_t;
 _Static_assert(KMY_FEEDS_MAX <= UINT16_MAX + 1 && KMY_PASS_KEY_BYTES_MAX <= KMY_ACCOUNT_BYTES_MAX,
                "an order fits");
@@ -115,6 +120,10 @@ typedef struct kmy_tell {
     int64_t mine_nusd;   /* of it by this shard, as the keeper sees it */
     int64_t consumed_nusd;
     int64_t debt_nusd;
+    int64_t moved_nusd;
+    int64_t spend_nusd;
+    int64_t expires_s;
+    char jti[KMY_JTI_BYTES_MAX];
     uint64_t ticks_count;
     uint64_t queries_count;
     int64_t when_s;

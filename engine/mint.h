@@ -12,4 +12,27 @@ kmy_err_t kmy_mint_put(kmy_shard_t *s, const char *account, int64_t life_s, kmy_
 kmy_err_t kmy_mint_put_scoped(kmy_shard_t *s, const char *account, int64_t life_s,
                               const char *scope, kmy_buf_t *b, kmy_errctx_t *ctx);
 
+/* The claims as they stand; an empty jti is filled. */
+kmy_err_t kmy_mint_put_claims(kmy_shard_t *s, kmy_token_claims_t *claims, kmy_buf_t *b,
+                              kmy_errctx_t *ctx);
+
+enum { KMY_MINT_TTL_MIN_S = 60, KMY_MINT_TTL_MAX_S = 86400 };
+/* What a body asks of a token. */
+typedef struct kmy_mint_wish {
+    char scope[KMY_SCOPE_BYTES_MAX]; /* of "feeds"; "": left out */
+    int64_t ttl_s;                   /* 0: left out */
+    int64_t spend_nusd;              /* 0: left out */
+} kmy_mint_wish_t;
+/* "feeds": an array of names and patterns (names become canonical, so that an alias means what it means today), "ttl_s", "spend": USD as a string.
+   KMY_BAD_INPUT, KMY_UNKNOWN_FEED. */
+kmy_err_t kmy_mint_read(const kmy_shard_t *s, kmy_view_t body, kmy_mint_wish_t *w,
+                        kmy_errctx_t *ctx);
+/* An allowance's part of the ask.  key: the header Idempotency-Key: the same key of the same account is the same token; NULL: another one each time. */
+kmy_err_t kmy_mint_ask_allowance(const kmy_mint_wish_t *w, const char *account,
+                                 const kmy_view_t *key, int64_t expires_s, kmy_ask_t *a,
+                                 kmy_errctx_t *ctx);
+/* The token of the keeper's answer, with "balance" and "spend"; as kmy_mint_put. */
+kmy_err_t kmy_mint_put_allowance(kmy_shard_t *s, const kmy_tell_t *t, const char *scope,
+                                 kmy_buf_t *b, kmy_errctx_t *ctx);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/money.h"
+#include "engine/allow_route.h"
 #include "engine/mint.h"
 #include "engine/offers.h"
 #include "engine/paid.h"
@@ -189,12 +190,13 @@ static bool signed_in(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *r
 
 bool kmy_pay_tokens(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy_view_t body)
 {
-    (void)body;
     kmy_demand_t demand = kmy_demand_deposit(path_tokens, 0);
     kmy_errctx_t ctx = { 0 };
     kmy_view_t header;
     kmy_slip_t *slip = kmy_paid_slip(s, c);
     demand.signin = true;
+    if (kmy_allow_wanted(req, body))
+        return kmy_allow_route(s, c, req, body);
     if (slip && slip->kind == KMY_SLIP_SIGNIN)
         return signed_in(s, c, req, &demand, slip);
     if (kmy_paid_wanted(req))

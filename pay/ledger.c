@@ -135,7 +135,8 @@ static kmy_err_t count_row(kmy_totals_t *counted, MDB_val key, MDB_val value, km
         __builtin_add_overflow(s->balance_nusd, row.sums.balance_nusd, &s->balance_nusd) ||
         __builtin_add_overflow(s->leased_nusd, row.sums.leased_nusd, &s->leased_nusd) ||
         __builtin_add_overflow(s->consumed_nusd, row.sums.consumed_nusd, &s->consumed_nusd) ||
-        __builtin_add_overflow(s->debt_nusd, row.sums.debt_nusd, &s->debt_nusd))
+        __builtin_add_overflow(s->debt_nusd, row.sums.debt_nusd, &s->debt_nusd) ||
+        __builtin_add_overflow(s->moved_nusd, row.sums.moved_nusd, &s->moved_nusd))
         return KMY_FAIL(ctx, KMY_CORRUPT, "ledger accounts add up to more than there can be");
     return KMY_OK;
 }

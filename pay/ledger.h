@@ -4,7 +4,8 @@
    commit.  What a caller was told to be done is on disk: every call below happens inside kmy_ledger_begin .. kmy_ledger_commit, and nobody
    answers a customer before the commit returned KMY_OK.
 
-   Per account, at every instant and after any crash:   credited + debt = balance + leased + consumed      (asserted on each write; debt is 0 but for
+   Per account, at every instant and after any crash:   credited + debt + moved = balance + leased + consumed      (asserted on each write; moved is 0 but for
+   allowances, and over all accounts; debt is 0 but for
    a payment that a chain took back, or an advance whose payment failed, when it was spent already; and then so is the balance)
    and over all accounts the journal's debits equal its credits.  An entry moves an amount between two of: house:<kind>, balance, leased,
    consumed.  A lease is a slice of the balance handed to one shard (lease.h); what a shard reports as consumed moves leased -> consumed; what
@@ -39,7 +40,8 @@ typedef struct kmy_account {
     int64_t created_ns;
     int64_t
         held_nusd; /* of leased_nusd: prices of queries that were paid for and wait for their answer; no shard's */
-    int64_t debt_nusd; /* had, and not paid in the end: the next credits pay it first */
+    int64_t debt_nusd;  /* had, and not paid in the end: the next credits pay it first */
+    int64_t moved_nusd; /* from other accounts, less what went to such (ledger_allow.h) */
 } kmy_account_t;
 
 typedef struct kmy_ledger_recovery {

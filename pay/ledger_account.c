@@ -50,6 +50,7 @@ kmy_err_t kmy_ledger_account_fill(kmy_ledger_t *l, MDB_txn *txn, uint64_t id,
                             .leased_nusd = row->sums.leased_nusd,
                             .consumed_nusd = row->sums.consumed_nusd,
                             .debt_nusd = row->sums.debt_nusd,
+                            .moved_nusd = row->sums.moved_nusd,
                             .ticks_count = row->ticks_count,
                             .queries_count = row->queries_count,
                             .created_ns = profile.created_ns };

@@ -144,6 +144,7 @@ static kmy_err_t visit_entry(kmy_audit_t *a, MDB_val key, MDB_val value, kmy_err
     t->row.queries_count += e.queries_count;
     if (e.kind == KMY_ENTRY_CREDIT)
         check_ref(a, &e, id);
+    kmy_audit_between(a, &e, id);
     kmy_audit_paid(a, &e);
     kmy_audit_use(a, &e, id);
     kmy_audit_book(a, &e, id);
@@ -250,6 +251,8 @@ static kmy_err_t run(kmy_audit_t *a, kmy_errctx_t *ctx)
         err = kmy_audit_passes(a, ctx);
     if (err == KMY_OK)
         err = kmy_audit_usage(a, ctx);
+    if (err == KMY_OK)
+        err = kmy_audit_allowances(a, ctx);
     if (err != KMY_OK)
         return err;
     check_totals(a);

@@ -21,6 +21,7 @@ typedef struct kmy_tally {
     uint32_t held_cap;
     kmy_usage_sums_t missing; /* in its rows of usage, by mode; at the end 0 */
     int64_t holds_nusd;       /* what its payments' holds add up to */
+    int64_t allowed_nusd; /* what its allowance is, less what its own are: its sums' moved_nusd */
 } kmy_tally_t;
 
 typedef struct kmy_audit {
@@ -55,6 +56,9 @@ typedef struct kmy_audit {
     kmy_strmap_t pass_names; /* key of its row -> position in passes_ns */
     int64_t *passes_ns;      /* owned */
     uint32_t passes_count;
+    /* ledger_allow.c */
+    kmy_entry_t given;              /* a GIVE whose TAKE is to come; account_id 0: none */
+    uint64_t allowances_open_count; /* that have not been given back */
     uint32_t passes_cap;
 } kmy_audit_t;
 
@@ -80,6 +84,9 @@ kmy_err_t kmy_audit_receipts(kmy_audit_t *a, kmy_errctx_t *ctx);
 /* Passes: what one entry says, each shown once; then their rows. */
 kmy_err_t kmy_audit_pass(kmy_audit_t *a, const kmy_entry_t *e, kmy_errctx_t *ctx);
 kmy_err_t kmy_audit_passes(kmy_audit_t *a, kmy_errctx_t *ctx);
+/* Allowances: what one entry says, each shown once; then their rows. */
+void kmy_audit_between(kmy_audit_t *a, const kmy_entry_t *e, uint64_t id);
+kmy_err_t kmy_audit_allowances(kmy_audit_t *a, kmy_errctx_t *ctx);
 /* Usage: what one entry says, each shown once; then its rows. */
 void kmy_audit_use(kmy_audit_t *a, const kmy_entry_t *e, uint64_t id);
 kmy_err_t kmy_audit_usage(kmy_audit_t *a, kmy_errctx_t *ctx);

@@ -14,7 +14,8 @@ const char *kmy_entry_kind_name(kmy_entry_kind_t kind)
         [KMY_ENTRY_CONSUME] = "consume", [KMY_ENTRY_RETURN] = "return",
         [KMY_ENTRY_RECOVER] = "recover", [KMY_ENTRY_REVERSE] = "reverse",
         [KMY_ENTRY_DEBT] = "debt",       [KMY_ENTRY_REPAY] = "repay",
-        [KMY_ENTRY_PASS] = "pass",
+        [KMY_ENTRY_PASS] = "pass",       [KMY_ENTRY_GIVE] = "give",
+        [KMY_ENTRY_TAKE] = "take",
     };
     KMY_ASSERT(kind >= KMY_ENTRY_CREDIT && kind < KMY_ENTRY_KINDS_END);
     return names[kind];

@@ -34,10 +34,12 @@
     X(PASSES, "passes")           /* account, feed -> when its pass ends */                        \
     X(ORDERS, "orders")           /* account, idempotency key -> a purchase of passes */           \
     /* from here on: since format 3 */                                                             \
-    X(USAGE, "usage")       /* account, hour -> counts and nano-USD by mode and feed */            \
-    X(FEEDS, "feeds")       /* id -> name */                                                       \
-    X(FEED_IDS, "feed_ids") /* name -> id */                                                       \
-    X(BOOKS, "books")       /* version -> prices */
+    X(USAGE, "usage")           /* account, hour -> counts and nano-USD by mode and feed */        \
+    X(FEEDS, "feeds")           /* id -> name */                                                   \
+    X(FEED_IDS, "feed_ids")     /* name -> id */                                                   \
+    X(BOOKS, "books")           /* version -> prices */                                            \
+    X(ALLOWANCES, "allowances") /* jti -> whose, of how much, until when */                        \
+    X(ALLOWANCES_DUE, "allowances_due") /* when it is looked at, jti -> its account; open ones */
 
 typedef enum {
 #define KMY_LEDGER_TABLE_ENUM(id, name) KMY_LEDGER_##id,
@@ -147,6 +149,9 @@ kmy_err_t kmy_ledger_lease_get(kmy_ledger_t *l, MDB_txn *txn, uint64_t account_i
                                int64_t *open_nusd, kmy_errctx_t *ctx);
 kmy_err_t kmy_ledger_lease_put(kmy_ledger_t *l, uint64_t account_id, uint32_t shard,
                                int64_t open_nusd, kmy_errctx_t *ctx);
+
+/* ledger_allow.c: the token was revoked; if it is an allowance's, what is left of that is due now. */
+kmy_err_t kmy_ledger_allowance_hurry(kmy_ledger_t *l, const char *jti, kmy_errctx_t *ctx);
 
 /* Adds to the account's usage in the hour of now_ns, inside a batch; behind the caller's move.  uses: of one mode, ascending by feed, each once. */
 kmy_err_t kmy_ledger_usage_add(kmy_ledger_t *l, uint64_t account_id, const kmy_use_t *uses,

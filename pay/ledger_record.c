@@ -14,7 +14,8 @@ bool kmy_sums_hold(const kmy_sums_t *s)
            s->consumed_nusd >= 0 && s->debt_nusd >= 0 &&
            !__builtin_add_overflow(s->balance_nusd, s->leased_nusd, &sum) &&
            !__builtin_add_overflow(sum, s->consumed_nusd, &sum) &&
-           !__builtin_add_overflow(s->credited_nusd, s->debt_nusd, &from) && sum == from;
+           !__builtin_add_overflow(s->credited_nusd, s->debt_nusd, &from) &&
+           !__builtin_add_overflow(from, s->moved_nusd, &from) && sum == from;
 }
 
 /* The house's side is counted from the other end: what left it is what was credited.  So is debt: what left it is what was given without being paid. */
@@ -39,10 +40,14 @@ static bool side_add(kmy_sums_t *s, kmy_side_t side, int64_t delta)
         at = &s->debt_nusd;
         delta = -delta;
         break;
+    case KMY_SIDE_OTHER:
+        at = &s->moved_nusd;
+        delta = -delta;
+        break;
     }
     KMY_ASSERT(at != NULL);
     int64_t sum;
-    if (__builtin_add_overflow(*at, delta, &sum) || sum < 0)
+    if (__builtin_add_overflow(*at, delta, &sum) || (sum < 0 && side != KMY_SIDE_OTHER))
         return false;
     *at = sum;
     return true;
@@ -72,6 +77,8 @@ static const struct {
     [KMY_ENTRY_DEBT] = { KMY_SIDE_DEBT, KMY_SIDE_HOUSE },
     [KMY_ENTRY_REPAY] = { KMY_SIDE_BALANCE, KMY_SIDE_DEBT },
     [KMY_ENTRY_PASS] = { KMY_SIDE_BALANCE, KMY_SIDE_CONSUMED },
+    [KMY_ENTRY_GIVE] = { KMY_SIDE_BALANCE, KMY_SIDE_OTHER },
+    [KMY_ENTRY_TAKE] = { KMY_SIDE_OTHER, KMY_SIDE_BALANCE },
 };
 
 kmy_side_t kmy_entry_from(kmy_entry_kind_t kind)
@@ -91,6 +98,11 @@ bool kmy_entry_has_ref(kmy_entry_kind_t kind)
            kind == KMY_ENTRY_PASS;
 }
 
+static bool is_between(kmy_entry_kind_t kind)
+{
+    return kind == KMY_ENTRY_GIVE || kind == KMY_ENTRY_TAKE;
+}
+
 enum {
     VERSION_BOOK = 2, /* of a PASS: with the price book, which it had not at first */
     DISCOUNT_MAX = 100,
@@ -98,6 +110,7 @@ enum {
 
 /*  0 version   1 kind   2 from   3 to   4 shard (2)   6 mode   7 discount   8 account   16 time   24 amount
    CONSUME:   32 feed (4)   36 price book (4)   40 ticks   48 queries
+   GIVE, TAKE:   32 the other account
    CREDIT, REVERSE, DEBT, PASS:   32 length of word   33 length of ref   34 word, ref; of a PASS of version 2 the price book (4) behind them
    from and to follow from kind and are written all the same: a reader in another language needs no table, and the audit has one more
    thing that must agree. */
@@ -123,6 +136,11 @@ size_t kmy_entry_encode(const kmy_entry_t *e, uint8_t out[KMY_ENTRY_BYTES_MAX])
         kmy_put64(out + 40, e->ticks_count);
         kmy_put64(out + 48, e->queries_count);
         return KMY_ENTRY_CONSUME_BYTES;
+    }
+    if (is_between(e->kind)) {
+        KMY_ASSERT(e->other_id > 0 && e->other_id != e->account_id);
+        kmy_put64(out + 32, e->other_id);
+        return KMY_ENTRY_MOVE_BYTES;
     }
     if (!kmy_entry_has_ref(e->kind))
         return KMY_ENTRY_HEAD_BYTES;
@@ -185,6 +203,12 @@ bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
         return false;
     if (kmy_entry_has_ref(e->kind))
         return ref_tail_decode(in, len, e);
+    if (is_between(e->kind)) {
+        if (len != KMY_ENTRY_MOVE_BYTES)
+            return false;
+        e->other_id = kmy_get64(in + 32);
+        return e->other_id > 0 && e->other_id != e->account_id;
+    }
     if (e->kind != KMY_ENTRY_CONSUME)
         return len == KMY_ENTRY_HEAD_BYTES;
     if (len != KMY_ENTRY_CONSUME_BYTES)
@@ -196,8 +220,9 @@ bool kmy_entry_decode(const void *bytes, size_t len, kmy_entry_t *e)
     return true;
 }
 
-/* Byte 0 of an account and of the totals: 2 has a debt behind its numbers.  Written only where there is one, since hardly any has. */
-enum { VERSION_DEBT = 2 };
+/* Byte 0 of an account and of the totals: 2 has a debt behind its numbers; 3, of an account alone, a debt (or 0) and what was moved.  Written only where
+   there is one, since hardly any has. */
+enum { VERSION_DEBT = 2, VERSION_MOVED = 3 };
 
 static void sums_put(uint8_t *out, const kmy_sums_t *s)
 {
@@ -226,6 +251,25 @@ static bool debt_get(const uint8_t *in, size_t len, size_t bytes, int64_t *debt_
     return *debt_nusd > 0;
 }
 
+static size_t moved_put(uint8_t *out, const kmy_sums_t *s)
+{
+    if (s->moved_nusd == 0)
+        return debt_put(out, s->debt_nusd, KMY_ACCOUNT_ROW_BYTES);
+    out[0] = VERSION_MOVED;
+    kmy_put64(out + KMY_ACCOUNT_ROW_BYTES, (uint64_t)s->debt_nusd);
+    kmy_put64(out + KMY_ACCOUNT_ROW_BYTES + 8, (uint64_t)s->moved_nusd);
+    return KMY_ACCOUNT_ROW_BYTES_MAX;
+}
+static bool moved_get(const uint8_t *in, size_t len, kmy_sums_t *s)
+{
+    s->moved_nusd = 0;
+    if (len != KMY_ACCOUNT_ROW_BYTES_MAX)
+        return debt_get(in, len, KMY_ACCOUNT_ROW_BYTES, &s->debt_nusd);
+    s->debt_nusd = (int64_t)kmy_get64(in + KMY_ACCOUNT_ROW_BYTES);
+    s->moved_nusd = (int64_t)kmy_get64(in + KMY_ACCOUNT_ROW_BYTES + 8);
+    return in[0] == VERSION_MOVED && s->moved_nusd != 0;
+}
+
 static void sums_get(const uint8_t *in, kmy_sums_t *s)
 {
     s->credited_nusd = (int64_t)kmy_get64(in);
@@ -242,12 +286,12 @@ size_t kmy_account_row_encode(const kmy_account_row_t *r, uint8_t out[KMY_ACCOUN
     sums_put(out + 8, &r->sums);
     kmy_put64(out + 40, r->ticks_count);
     kmy_put64(out + 48, r->queries_count);
-    return debt_put(out, r->sums.debt_nusd, KMY_ACCOUNT_ROW_BYTES);
+    return moved_put(out, &r->sums);
 }
 bool kmy_account_row_decode(const void *bytes, size_t len, kmy_account_row_t *r)
 {
     const uint8_t *in = bytes;
-    if (!debt_get(in, len, KMY_ACCOUNT_ROW_BYTES, &r->sums.debt_nusd))
+    if (!moved_get(in, len, &r->sums))
         return false;
     sums_get(in + 8, &r->sums);
     r->ticks_count = kmy_get64(in + 40);
@@ -333,6 +377,7 @@ bool kmy_lease_key_decode(const void *bytes, size_t len, uint64_t *account_id, u
 size_t kmy_totals_encode(const kmy_totals_t *t, uint8_t out[KMY_TOTALS_BYTES_MAX])
 {
     KMY_ASSERT(kmy_sums_hold(&t->sums));
+    KMY_ASSERT(t->sums.moved_nusd == 0); /* what one account gave another has */
     kmy_head_put(out);
     sums_put(out + 8, &t->sums);
     kmy_put64(out + 40, t->accounts_count);
@@ -344,6 +389,7 @@ bool kmy_totals_decode(const void *bytes, size_t len, kmy_totals_t *t)
     const uint8_t *in = bytes;
     if (!debt_get(in, len, KMY_TOTALS_BYTES, &t->sums.debt_nusd))
         return false;
+    t->sums.moved_nusd = 0;
     sums_get(in + 8, &t->sums);
     t->accounts_count = kmy_get64(in + 40);
     t->entries_count = kmy_get64(in + 48);

@@ -15,28 +15,31 @@
 #include <stdint.h>
 
 #define KMY_LEDGER_FORMAT                                                                          \
-    3 /* of the whole environment; newer ones are refused at open, older ones but for migration: 1 had no payments and no debt, 2 no usage */
+    3 /* of the whole environment; newer ones are refused at open, older ones but for migration: 1 had no payments and no debt, 2 no usage and no allowances */
 #define KMY_LEDGER_REF_BYTES_MAX   128 /* payment id or idempotency key, without terminator */
 #define KMY_LEDGER_NONCE_BYTES_MAX 192 /* of a sign-in, with its terminator */
 #define KMY_LEDGER_KIND_BYTES_MAX  15  /* "grant", "x402": without terminator */
 
-/* The places money can be in.  house: outside; credited counts what came out of it.  debt: given although it was not paid in the end. */
+/* The places money can be in.  house: outside; credited counts what came out of it.  debt: given although it was not paid in the end.
+   other: another account's balance; what an account moves there, that one has in the entry behind it. */
 typedef enum {
     KMY_SIDE_HOUSE = 1,
     KMY_SIDE_BALANCE,
     KMY_SIDE_LEASED,
     KMY_SIDE_CONSUMED,
     KMY_SIDE_DEBT,
+    KMY_SIDE_OTHER,
 } kmy_side_t;
 
 /* What of money an account has; the same sums over all accounts stand in the totals.
-   Holds always: all >= 0 and credited + debt = balance + leased + consumed.  An account in debt has no balance. */
+   Holds always: all but moved >= 0 and credited + debt + moved = balance + leased + consumed.  An account in debt has no balance. */
 typedef struct kmy_sums {
     int64_t credited_nusd;
     int64_t balance_nusd;
     int64_t leased_nusd;
     int64_t consumed_nusd;
     int64_t debt_nusd;
+    int64_t moved_nusd; /* from other accounts, less what went to such: over all of them 0 */
 } kmy_sums_t;
 
 bool kmy_sums_hold(const kmy_sums_t *s);
@@ -54,6 +57,8 @@ typedef enum {
     KMY_ENTRY_DEBT,  /* debt     -> house      the same, for what was not free any more */
     KMY_ENTRY_REPAY, /* balance  -> debt       whatever comes in pays it first */
     KMY_ENTRY_PASS, /* balance  -> consumed   a pass: its word is "pass", its ref the feed's name */
+    KMY_ENTRY_GIVE, /* balance  -> other      to the account other_id, whose TAKE is the next entry */
+    KMY_ENTRY_TAKE, /* other    -> balance    from other_id, whose GIVE is the entry before */
     KMY_ENTRY_KINDS_END
 } kmy_entry_kind_t;
 
@@ -70,6 +75,8 @@ typedef struct kmy_entry {
     uint32_t feed_id; /* the ledger's number; 0: several, as the account's row of usage tells */
     uint64_t ticks_count;
     uint64_t queries_count;
+    /* GIVE, TAKE only */
+    uint64_t other_id;
     /* CREDIT, REVERSE, DEBT, PASS only; borrowed, not terminated */
     const char *word; /* its kind: "grant" */
     const char *ref;
@@ -79,6 +86,7 @@ typedef struct kmy_entry {
 
 #define KMY_ENTRY_HEAD_BYTES    32
 #define KMY_ENTRY_CONSUME_BYTES (KMY_ENTRY_HEAD_BYTES + 24)
+#define KMY_ENTRY_MOVE_BYTES    (KMY_ENTRY_HEAD_BYTES + 8)
 #define KMY_ENTRY_BYTES_MAX                                                                        \
     (KMY_ENTRY_HEAD_BYTES + 2 + KMY_LEDGER_KIND_BYTES_MAX + KMY_LEDGER_REF_BYTES_MAX + 4)
 
@@ -96,8 +104,8 @@ typedef struct kmy_account_row {
     uint64_t ticks_count;
     uint64_t queries_count;
 } kmy_account_row_t;
-#define KMY_ACCOUNT_ROW_BYTES     56 /* 8 more where there is a debt */
-#define KMY_ACCOUNT_ROW_BYTES_MAX (KMY_ACCOUNT_ROW_BYTES + 8)
+#define KMY_ACCOUNT_ROW_BYTES     56 /* 8 more where there is a debt, 16 where something was moved */
+#define KMY_ACCOUNT_ROW_BYTES_MAX (KMY_ACCOUNT_ROW_BYTES + 16)
 size_t kmy_account_row_encode(const kmy_account_row_t *r, uint8_t out[KMY_ACCOUNT_ROW_BYTES_MAX]);
 bool kmy_account_row_decode(const void *bytes, size_t len, kmy_account_row_t *r);
 

@@ -29,6 +29,9 @@ kmy_err_t kmy_ledger_revoke(kmy_ledger_t *l, const char *jti, int64_t expires_ns
     if (err == KMY_OK && kmy_number_decode(value.mv_data, value.mv_size, &before) &&
         before >= expires_ns)
         return KMY_OK;
+    err = kmy_ledger_allowance_hurry(l, jti, ctx);
+    if (err != KMY_OK)
+        return err;
     kmy_number_encode(expires_ns, number);
     return kmy_ledger_row_put(l, KMY_LEDGER_REVOKED, jti, len, number, sizeof number, ctx);
 }

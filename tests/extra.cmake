@@ -132,7 +132,7 @@ add_test(NAME examples COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test_ex
 set_tests_properties(examples PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS e2e)
 
 # The whole daemon, as its customers and its operator see it, fed by kamiyo-sim (tests/harness.py).
-foreach(name offers paid paid_routes inband stream sse resume http market life bad_input strict limits attack restart crash tls deflate receipts backup tokens plans spec tiers usage)
+foreach(name offers paid paid_routes inband stream sse resume http market life bad_input strict limits attack restart crash tls deflate receipts backup tokens allowances plans spec tiers usage)
   add_test(NAME e2e_${name} COMMAND ${KMY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/e2e_${name}.py $<TARGET_FILE:kamiyod> $<TARGET_FILE:kamiyo-sim>
            $<TARGET_FILE:kamiyo>)
   set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 240 LABELS e2e)

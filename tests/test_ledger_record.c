@@ -80,8 +80,9 @@ static void what_is_encoded_is_decoded(void **state)
 static void no_other_length_or_version_is_taken(void **state)
 {
     static const kmy_entry_kind_t kinds[] = {
-        KMY_ENTRY_CREDIT,  KMY_ENTRY_LEASE, KMY_ENTRY_CONSUME, KMY_ENTRY_RETURN, KMY_ENTRY_RECOVER,
-        KMY_ENTRY_REVERSE, KMY_ENTRY_DEBT,  KMY_ENTRY_REPAY,   KMY_ENTRY_PASS
+        KMY_ENTRY_CREDIT,  KMY_ENTRY_LEASE,   KMY_ENTRY_CONSUME, KMY_ENTRY_RETURN,
+        KMY_ENTRY_RECOVER, KMY_ENTRY_REVERSE, KMY_ENTRY_DEBT,    KMY_ENTRY_REPAY,
+        KMY_ENTRY_PASS,    KMY_ENTRY_GIVE,    KMY_ENTRY_TAKE
     };
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -90,6 +91,7 @@ static void no_other_length_or_version_is_taken(void **state)
                           .amount_nusd = 1,
                           .price_book = 3,
                           .discount_percent = 20,
+                          .other_id = 2,
                           .word = "w",
                           .ref = "r",
                           .word_bytes = 1,
@@ -120,29 +122,33 @@ static void sums_move_whole_or_not_at_all(void **state)
         bool want;
         kmy_sums_t after;
     } rows[] = {
-        { KMY_SIDE_HOUSE, KMY_SIDE_BALANCE, 10, true, { 16, 13, 2, 1, 0 } },
-        { KMY_SIDE_HOUSE, KMY_SIDE_BALANCE, INT64_MAX, false, { 6, 3, 2, 1, 0 } },
+        { KMY_SIDE_HOUSE, KMY_SIDE_BALANCE, 10, true, { 16, 13, 2, 1, 0, 0 } },
+        { KMY_SIDE_HOUSE, KMY_SIDE_BALANCE, INT64_MAX, false, { 6, 3, 2, 1, 0, 0 } },
         { KMY_SIDE_HOUSE,
           KMY_SIDE_BALANCE,
           INT64_MAX - 6,
           true,
-          { INT64_MAX, INT64_MAX - 3, 2, 1, 0 } },
-        { KMY_SIDE_HOUSE, KMY_SIDE_BALANCE, INT64_MAX - 5, false, { 6, 3, 2, 1, 0 } },
-        { KMY_SIDE_BALANCE, KMY_SIDE_LEASED, 3, true, { 6, 0, 5, 1, 0 } },
-        { KMY_SIDE_BALANCE, KMY_SIDE_LEASED, 4, false, { 6, 3, 2, 1, 0 } },
-        { KMY_SIDE_LEASED, KMY_SIDE_CONSUMED, 2, true, { 6, 3, 0, 3, 0 } },
-        { KMY_SIDE_LEASED, KMY_SIDE_CONSUMED, 3, false, { 6, 3, 2, 1, 0 } },
-        { KMY_SIDE_LEASED, KMY_SIDE_BALANCE, 2, true, { 6, 5, 0, 1, 0 } },
-        { KMY_SIDE_LEASED, KMY_SIDE_BALANCE, 0, true, { 6, 3, 2, 1, 0 } },
-        { KMY_SIDE_BALANCE, KMY_SIDE_HOUSE, 3, true, { 3, 0, 2, 1, 0 } },
-        { KMY_SIDE_BALANCE, KMY_SIDE_HOUSE, 4, false, { 6, 3, 2, 1, 0 } },
-        { KMY_SIDE_DEBT, KMY_SIDE_HOUSE, 6, true, { 0, 3, 2, 1, 6 } },
-        { KMY_SIDE_DEBT, KMY_SIDE_HOUSE, 7, false, { 6, 3, 2, 1, 0 } },
-        { KMY_SIDE_BALANCE, KMY_SIDE_DEBT, 1, false, { 6, 3, 2, 1, 0 } }, /* none to pay */
+          { INT64_MAX, INT64_MAX - 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_HOUSE, KMY_SIDE_BALANCE, INT64_MAX - 5, false, { 6, 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_BALANCE, KMY_SIDE_LEASED, 3, true, { 6, 0, 5, 1, 0, 0 } },
+        { KMY_SIDE_BALANCE, KMY_SIDE_LEASED, 4, false, { 6, 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_LEASED, KMY_SIDE_CONSUMED, 2, true, { 6, 3, 0, 3, 0, 0 } },
+        { KMY_SIDE_LEASED, KMY_SIDE_CONSUMED, 3, false, { 6, 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_LEASED, KMY_SIDE_BALANCE, 2, true, { 6, 5, 0, 1, 0, 0 } },
+        { KMY_SIDE_LEASED, KMY_SIDE_BALANCE, 0, true, { 6, 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_BALANCE, KMY_SIDE_HOUSE, 3, true, { 3, 0, 2, 1, 0, 0 } },
+        { KMY_SIDE_BALANCE, KMY_SIDE_HOUSE, 4, false, { 6, 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_DEBT, KMY_SIDE_HOUSE, 6, true, { 0, 3, 2, 1, 6, 0 } },
+        { KMY_SIDE_DEBT, KMY_SIDE_HOUSE, 7, false, { 6, 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_BALANCE, KMY_SIDE_DEBT, 1, false, { 6, 3, 2, 1, 0, 0 } }, /* none to pay */
+        { KMY_SIDE_BALANCE, KMY_SIDE_OTHER, 3, true, { 6, 0, 2, 1, 0, -3 } },
+        { KMY_SIDE_BALANCE, KMY_SIDE_OTHER, 4, false, { 6, 3, 2, 1, 0, 0 } },
+        { KMY_SIDE_OTHER, KMY_SIDE_BALANCE, 4, true, { 6, 7, 2, 1, 0, 4 } },
+        { KMY_SIDE_OTHER, KMY_SIDE_BALANCE, INT64_MAX, false, { 6, 3, 2, 1, 0, 0 } },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        kmy_sums_t s = { 6, 3, 2, 1, 0 };
+        kmy_sums_t s = { 6, 3, 2, 1, 0, 0 };
         assert_int_equal(kmy_sums_move(&s, rows[i].from, rows[i].to, rows[i].amount), rows[i].want);
         assert_memory_equal(&s, &rows[i].after, sizeof s);
         assert_true(kmy_sums_hold(&s));
@@ -153,7 +159,7 @@ static void sums_move_whole_or_not_at_all(void **state)
 static void a_debt_stands_behind_the_numbers_and_only_where_there_is_one(void **state)
 {
     (void)state;
-    kmy_account_row_t row = { .sums = { 4, 0, 0, 5, 1 }, .ticks_count = 7 };
+    kmy_account_row_t row = { .sums = { 4, 0, 0, 5, 1, 0 }, .ticks_count = 7 };
     kmy_account_row_t out;
     uint8_t bytes[KMY_ACCOUNT_ROW_BYTES_MAX];
     size_t len = kmy_account_row_encode(&row, bytes);
@@ -167,10 +173,10 @@ static void a_debt_stands_behind_the_numbers_and_only_where_there_is_one(void **
     bytes[56] = 0;
     assert_false(
         kmy_account_row_decode(bytes, len, &out)); /* a debt of nothing is not written so */
-    row.sums = (kmy_sums_t){ 5, 0, 0, 5, 0 };
+    row.sums = (kmy_sums_t){ 5, 0, 0, 5, 0, 0 };
     assert_int_equal(kmy_account_row_encode(&row, bytes), 56);
     assert_int_equal(bytes[0], 1);
-    kmy_totals_t totals = { .sums = { 4, 2, 0, 5, 3 }, .accounts_count = 2, .entries_count = 9 };
+    kmy_totals_t totals = { .sums = { 4, 2, 0, 5, 3, 0 }, .accounts_count = 2, .entries_count = 9 };
     kmy_totals_t totals_out;
     len = kmy_totals_encode(&totals, bytes); /* one has a balance, another a debt */
     assert_true(kmy_totals_decode(bytes, len, &totals_out));
@@ -181,18 +187,40 @@ static void a_debt_stands_behind_the_numbers_and_only_where_there_is_one(void **
     assert_false(kmy_account_row_decode(bytes, len, &out)); /* and is no account */
 }
 
+/* 3: the debt, which may be 0 then, and what was moved. */
+static void what_was_moved_stands_behind_the_debt(void **state)
+{
+    static const kmy_sums_t rows[] = { { 6, 0, 2, 1, 0, -3 },
+                                       { 0, 3, 0, 1, 0, 4 },
+                                       { 4, 0, 0, 3, 2, -3 } };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        kmy_account_row_t row = { .sums = rows[i] };
+        kmy_account_row_t out;
+        uint8_t bytes[KMY_ACCOUNT_ROW_BYTES_MAX];
+        size_t len = kmy_account_row_encode(&row, bytes);
+        assert_int_equal(len, 72);
+        assert_int_equal(bytes[0], 3);
+        assert_true(kmy_account_row_decode(bytes, len, &out));
+        assert_memory_equal(&row, &out, sizeof row);
+        assert_false(kmy_account_row_decode(bytes, 64, &out));
+        bytes[64] ^= 1;
+        assert_false(kmy_account_row_decode(bytes, len, &out)); /* it does not add up */
+    }
+}
+
 static void sums_that_do_not_hold_are_seen(void **state)
 {
     static const kmy_sums_t bad[] = {
-        { 1, 0, 0, 0, 0 },
-        { 0, -1, 1, 0, 0 },
-        { -1, -1, 0, 0, 0 },
-        { 0, 0, 1, -1, 0 },
-        { 3, 1, 1, 2, 0 },
-        { INT64_MIN, INT64_MAX, 1, 0, 0 }, /* a sum that wraps is not a sum */
-        { 3, 1, 1, 1, 1 },
-        { 3, 1, 1, 0, -1 },
-        { INT64_MAX, INT64_MAX, 0, 0, 1 },
+        { 1, 0, 0, 0, 0, 0 },
+        { 0, -1, 1, 0, 0, 0 },
+        { -1, -1, 0, 0, 0, 0 },
+        { 0, 0, 1, -1, 0, 0 },
+        { 3, 1, 1, 2, 0, 0 },
+        { INT64_MIN, INT64_MAX, 1, 0, 0, 0 }, /* a sum that wraps is not a sum */
+        { 3, 1, 1, 1, 1, 0 },
+        { 3, 1, 1, 0, -1, 0 },
+        { INT64_MAX, INT64_MAX, 0, 0, 1, 0 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -207,6 +235,7 @@ int main(void)
         cmocka_unit_test(no_other_length_or_version_is_taken),
         cmocka_unit_test(sums_move_whole_or_not_at_all),
         cmocka_unit_test(a_debt_stands_behind_the_numbers_and_only_where_there_is_one),
+        cmocka_unit_test(what_was_moved_stands_behind_the_debt),
         cmocka_unit_test(sums_that_do_not_hold_are_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

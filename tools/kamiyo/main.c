@@ -40,7 +40,7 @@ static const struct verb {
     { "drain", cli_drain, 0, 1, "drain [off]",
       "no new sessions, and those that are there end; or as before (operator)" },
     { "token", cli_token, 1, 2,
-      "token mint --account ID --usd X [--ttl SECONDS] [--feeds A,B] |\n"
+      "token mint --account ID --usd X [--spend Y] [--ttl SECONDS] [--feeds A,B] |\n"
       "         token revoke JTI|TOKEN |\n"
       "         token rotate [--drop]",
       "credits an account and prints a token; ends a token at once; makes a new key (operator)" },
@@ -159,6 +159,7 @@ enum {
     O_FORCE,
     O_DROP,
     O_FEEDS,
+    O_SPEND,
     O_WALLET,
     O_WINDOW,
     O_HELP,
@@ -193,6 +194,7 @@ static const struct option long_options[] = {
     { "force", no_argument, NULL, O_FORCE },
     { "drop", no_argument, NULL, O_DROP },
     { "feeds", required_argument, NULL, O_FEEDS },
+    { "spend", required_argument, NULL, O_SPEND },
     { "wallet", required_argument, NULL, O_WALLET },
     { "window", required_argument, NULL, O_WINDOW },
     { "help", no_argument, NULL, O_HELP },
@@ -227,6 +229,7 @@ static bool take_check(cli_t *cli, int option, bool *known)
         { O_RESOURCE, &cli->resource },
         { O_KEY, &cli->key },
         { O_FEEDS, &cli->feeds },
+        { O_SPEND, &cli->spend },
         { O_WALLET, &cli->wallet },
         { O_WINDOW, &cli->window },
     };

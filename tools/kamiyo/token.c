@@ -15,11 +15,16 @@ static int mint(const cli_t *cli)
     int64_t nusd;
     if (cli->words_count != 1 || !cli->account || !cli->usd)
         return cli_wrong(
-            cli, "usage: kamiyo token mint --account ID --usd X [--ttl SECONDS] [--feeds A,B]");
+            cli, "usage: kamiyo token mint --account ID --usd X [--spend Y] [--ttl SECONDS] "
+                 "[--feeds A,B]");
     if (kmy_nusd_parse(cli->usd, strlen(cli->usd), &nusd) != KMY_OK)
         return cli_wrong(cli,
                          "--usd '%.40s' is no amount such as 10 or 0.5, with at most nine decimals",
                          cli->usd);
+    if (cli->spend && kmy_nusd_parse(cli->spend, strlen(cli->spend), &nusd) != KMY_OK)
+        return cli_wrong(
+            cli, "--spend '%.40s' is no amount such as 10 or 0.5, with at most nine decimals",
+            cli->spend);
     json_t *body = json_pack("{s:s, s:s}", "account", cli->account, "usd", cli->usd);
     if (!body)
         return cli_wrong(cli, "--account is not UTF-8");
@@ -32,6 +37,8 @@ static int mint(const cli_t *cli)
         }
         json_object_set_new(body, "feeds", feeds);
     }
+    if (cli->spend)
+        json_object_set_new(body, "spend", json_string(cli->spend));
     if (cli->ttl_s)
         json_object_set_new(body, "ttl_s", json_integer(cli->ttl_s));
     int code = cli_request(cli, CLI_ADMIN, "/v1/admin/tokens", body, &answer);
