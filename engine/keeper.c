@@ -328,7 +328,8 @@ static void do_mint(kmy_keeper_t *k, uint32_t shard, const kmy_ask_t *a)
         err = KMY_OK; /* the same request again: the same answer, no second credit */
     if (credited) {
         k->credited_nusd += (uint64_t)a->amount_nusd;
-        kmy_keeper_tell_change(k, &acc);
+        if (a->spend_nusd == 0) /* else they are told below, once */
+            kmy_keeper_tell_change(k, &acc);
     }
     if (err == KMY_OK && a->spend_nusd > 0) {
         kmy_keeper_allow(k, shard, a, acc.id);

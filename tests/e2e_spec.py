@@ -121,7 +121,8 @@ def what_http_answers_is_what_is_described():
             ("GET", "/.well-known/x402", "", None), ("GET", "/openapi.json", "", None), ("GET", "/asyncapi.json", "", None),
             ("GET", "/v1/ingest-data", "?feed=SOL/USD", None), ("POST", "/v1/ingest-data", "", {"feed_type": "SOL/USD"}),
             ("POST", "/v1/ingest-data/batch", "", [{"feed_type": "SOL/USD"}, {"feed_type": "XYZ/USD"}]),
-            ("GET", "/v1/account", "", None), ("POST", "/v1/passes", "", {"feeds": ["SOL/USD"]}), ("GET", "/v1/account", "", None),
+            ("GET", "/v1/account", "", None), ("POST", "/v1/tokens", "", {"spend": "0.001", "feeds": ["SOL/USD"], "ttl_s": 60}),
+            ("POST", "/v1/tokens", "", {"feeds": ["SOL/USD"]}), ("POST", "/v1/passes", "", {"feeds": ["SOL/USD"]}), ("GET", "/v1/account", "", None),
             ("GET", "/v1/account/usage", "?window=30d", None),
             ("GET", "/v1/history", "?feed=BTCUSDT&limit=3", None), ("GET", "/v1/compare", "?feed=BTCUSDT", None), ("GET", "/v1/snapshot", "", None)]
     for method, path, query, body in rows:
@@ -137,6 +138,8 @@ def what_is_refused_is_refused_as_described():
             ("GET", "/v1/history", "?feed=SOL/USD", None, None, 402), ("GET", "/v1/history", "?feed=SOL/USD&limit=0", None, token, 400),
             ("GET", "/v1/compare", "?feed=SOL/USD", None, None, 402), ("GET", "/v1/snapshot", "", None, None, 402),
             ("POST", "/v1/deposit", "", None, None, 402), ("POST", "/v1/tokens", "", None, None, 402), ("GET", "/v1/account", "", None, None, 401),
+            ("POST", "/v1/tokens", "", {"spend": "1000"}, token, 402), ("POST", "/v1/tokens", "", {"ttl_s": 86400}, token, 403), ("POST", "/v1/tokens", "", {"spend": "0"}, token, 400),
+            ("POST", "/v1/tokens", "", {"feeds": ["SOL/USX"]}, token, 404), ("POST", "/v1/tokens", "", {"spend": "1"}, "nonsense", 401),
             ("GET", "/v1/account/usage", "?window=1y", None, token, 400), ("GET", "/v1/account/usage", "", None, None, 401),
             ("POST", "/v1/passes", "", {"feeds": []}, token, 400), ("GET", "/v1/payments/{id}", "", None, None, 404), ("GET", "/v1/stream", "", None, token, 426),
             ("GET", "/stream-data", "", None, token, 426)]
