@@ -187,10 +187,11 @@ bool kmy_allow_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *re
         w; /* what a repetition is compared by: the end of the token shown is not of it */
     if (err == KMY_OK)
         err = read_key(req, &key, &ctx);
-    bool made = told && answer == KMY_OK; /* since then it got later, which is no reason to refuse */
+    bool made =
+        told && answer == KMY_OK; /* since then it got later, which is no reason to refuse */
     if (err == KMY_OK)
-        err = made ? narrow_scope(&w, claims.scope, &ctx)
-                   : narrow(s, &claims, &w, &expires_s, &ctx);
+        err =
+            made ? narrow_scope(&w, claims.scope, &ctx) : narrow(s, &claims, &w, &expires_s, &ctx);
     if (err == KMY_OK && made) {
         answer_allowance(s, c, req, &w);
         return true;

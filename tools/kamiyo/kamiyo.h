@@ -22,7 +22,7 @@ typedef struct cli {
     const char *feed;
     const char *account;
     const char *usd;
-    const char *spend; /* of token mint: its cap; NULL: none */
+    const char *spend;  /* of token mint: its cap; NULL: none */
     const char *window; /* of account usage; NULL: 24h */
     const char *feeds;  /* of token mint: names and patterns, by commas; NULL: all */
     const char *secret_file;
