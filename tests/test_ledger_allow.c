@@ -1,5 +1,5 @@
 /* An allowance is an account that has exactly what its parent gave it, and gives back exactly what it did not spend; the audit recounts both. */
-#include "tests/ledger_rig.h"
+#include "tests/ledger_payment_rig.h"
 
 #include "pay/ledger_allow.h"
 
@@ -289,6 +289,53 @@ static void a_credit_that_comes_with_it_counts(void **state)
     rig_remove(&r);
 }
 
+/* A chain takes the payment back whose money was given away: its payer owes it, the allowance goes on, and what comes back of it pays. */
+static void what_comes_back_pays_a_debt_first(void **state)
+{
+    static const struct {
+        int64_t given;
+        int64_t spent;
+        int64_t owed; /* behind the reversal, and */
+        int64_t left; /* behind the return: balance, less debt */
+    } rows[] = {
+        { USD, 0, USD, 0 },
+        { USD, USD / 4, USD, -USD / 4 },
+        { USD / 2, USD / 4, USD / 2, -USD / 4 },
+        { USD, USD, USD, -USD },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rig_t r;
+        kmy_account_t child;
+        kmy_account_t parent;
+        rig_make(&r, 1);
+        rig_open(&r);
+        rig_begin(&r);
+        assert_int_equal(pay_reserve(&r, pay_row(1, 1), NULL), KMY_OK);
+        assert_int_equal(pay_state(&r, 1, KMY_PAYMENT_VERIFIED), KMY_OK);
+        assert_int_equal(pay_state(&r, 1, KMY_PAYMENT_SUBMITTED), KMY_OK);
+        assert_int_equal(pay_settle(&r, 1, 1, 0, &parent), KMY_OK);
+        rig_commit(&r);
+        assert_int_equal(parent.balance_nusd, USD);
+        kmy_allowance_t a = of(parent.id, "one", rows[i].given);
+        assert_int_equal(allow(&r, &a, &child, &parent), KMY_OK);
+        if (rows[i].spent > 0)
+            spend(&r, child.id, 0, rows[i].spent, rows[i].spent, true);
+        rig_begin(&r);
+        assert_int_equal(pay_reverse(&r, 1, &parent), KMY_OK);
+        rig_commit(&r);
+        assert_int_equal(parent.debt_nusd, rows[i].owed);
+        assert_int_equal(account(&r, child.id).balance_nusd, rows[i].given - rows[i].spent);
+        rig_assert_clean(&r);
+        void_token(&r, "one");
+        assert_int_equal(give_back(&r, NOW, &child, &parent), KMY_OK);
+        assert_int_equal(parent.balance_nusd - parent.debt_nusd, rows[i].left);
+        assert_true(parent.balance_nusd == 0 || parent.debt_nusd == 0);
+        rig_assert_clean(&r);
+        rig_remove(&r);
+    }
+}
+
 /* --- the audit finds what no call of ours writes --------------------------------------------- */
 
 typedef struct fault {
@@ -379,6 +426,7 @@ int main(void)
         cmocka_unit_test(what_is_refused_leaves_no_trace),
         cmocka_unit_test(the_same_again_is_the_same_and_anything_else_is_not),
         cmocka_unit_test(a_credit_that_comes_with_it_counts),
+        cmocka_unit_test(what_comes_back_pays_a_debt_first),
         cmocka_unit_test(the_audit_finds_each_fault),
     };
     return cmocka_run_group_tests_name("ledger_allow", tests, NULL, NULL);
