@@ -1,4 +1,4 @@
-/* A simulation of the ledger against a model of a page: random payments, advances, transfers, credits, leases, reports, answers and reorganizations, in batches that are
+/* A simulation of the ledger against a model of a page: random payments, advances, allowances, transfers, credits, leases, reports, answers and reorganizations, in batches that are
    committed, given up, refused by the disk or cut by a crash.  Each call must answer what the model answers; after each batch every account and
    every payment must be what the model says, and the audit must find nothing.  All of it follows from the seed.
 
@@ -7,6 +7,7 @@
    sim_ledger SEED COUNT   from that one on */
 #include "tests/sim_ledger_model.h"
 
+#include "pay/ledger_allow.h"
 #include "pay/ledger_usage.h"
 
 #include <signal.h>
@@ -416,7 +417,11 @@ static void do_answer(sim_t *s)
 
 static void name_of(const sim_t *s, unsigned slot, char out[KMY_ACCOUNT_BYTES_MAX])
 {
-    if (slot == ACCOUNTS - 1)
+    if (slot > OPERATOR) {
+        name_of(s, s->m.acc[slot].parent, out);
+        size_t len = strlen(out);
+        snprintf(out + len, KMY_ACCOUNT_BYTES_MAX - len, ".kid-%u", slot - OPERATOR - 1);
+    } else if (slot == OPERATOR)
         snprintf(out, KMY_ACCOUNT_BYTES_MAX, "local:operator");
     else
         snprintf(out, KMY_ACCOUNT_BYTES_MAX, "%s",
@@ -438,7 +443,7 @@ static void do_grant(sim_t *s)
     unsigned k = some(s, REFS), slot = some(s, ACCOUNTS);
     int64_t nusd = 1 + some(s, 2) * 777;
     char ref[16];
-    if (!s->m.acc[slot].there && slot != ACCOUNTS - 1)
+    if (!s->m.acc[slot].there && slot != OPERATOR)
         return;
     if (!s->m.acc[slot].there) {
         kmy_err_t made =
@@ -550,6 +555,85 @@ static void do_nonce(sim_t *s)
         s->m.nonce_until[k] = s->now + HOUR / 12;
 }
 
+/* --- allowances ----------------------------------------------------------------------------------- */
+
+static void do_allow(sim_t *s)
+{
+    unsigned k = some(s, KIDS), parent = some(s, ACCOUNTS);
+    macc_t *kid = &s->m.acc[OPERATOR + 1 + k];
+    macc_t *from = &s->m.acc[parent];
+    kmy_account_t child, after;
+    int64_t expires_ns, nusd = 1 + some(s, 2) * 500000;
+    if (!from->there)
+        return;
+    kmy_allowance_t a = { .parent_id = look(s, parent).id,
+                          .amount_nusd = nusd,
+                          .expires_ns = s->now + some(s, 4) * HOUR };
+    snprintf(a.jti, sizeof a.jti, "kid-%u", k);
+    kmy_err_t want = from->balance < nusd ? KMY_NO_BALANCE : KMY_OK;
+    if (kid->there)
+        want = kid->parent == parent && kid->amount == nusd ? KMY_DUPLICATE : KMY_CONFLICT;
+    if (parent > OPERATOR)
+        want = KMY_FORBIDDEN;
+    agree(s, "allow", k, parent,
+          kmy_ledger_allow(s->rig.ledger, &a, s->now, &child, &after, &expires_ns, &s->rig.ctx),
+          want);
+    if (want != KMY_OK)
+        return;
+    from->balance -= nusd;
+    from->moved -= nusd;
+    kid->there = kid->open = true;
+    kid->parent = (uint8_t)parent;
+    kid->balance = kid->moved = kid->amount = nusd;
+    kid->due = a.expires_ns + KMY_ALLOWANCE_LEEWAY_NS;
+}
+
+static void do_void(sim_t *s)
+{
+    unsigned k = some(s, KIDS);
+    macc_t *kid = &s->m.acc[OPERATOR + 1 + k];
+    char jti[KMY_JTI_BYTES_MAX];
+    snprintf(jti, sizeof jti, "kid-%u", k);
+    agree(s, "void", k, 0, kmy_ledger_revoke(s->rig.ledger, jti, NOW, &s->rig.ctx), KMY_OK);
+    if (!kid->revoked && kid->open)
+        kid->due = 0;
+    kid->revoked = true;
+}
+
+/* The first that is due; of two at once the one whose name comes first. */
+static macc_t *first_due(sim_t *s)
+{
+    macc_t *first = NULL;
+    for (unsigned i = OPERATOR + 1; i < ACCOUNTS; i++) {
+        macc_t *kid = &s->m.acc[i];
+        if (kid->open && kid->due <= s->now && (!first || kid->due < first->due))
+            first = kid;
+    }
+    return first;
+}
+
+static void do_return(sim_t *s)
+{
+    macc_t *first = first_due(s);
+    kmy_account_t child, parent;
+    int64_t leased = 0;
+    for (int i = 0; first && i < SHARDS; i++)
+        leased += first->leased[i];
+    kmy_err_t want = !first ? KMY_NOT_FOUND : leased > 0 ? KMY_AGAIN : KMY_OK;
+    agree(s, "return", 0, 0,
+          kmy_ledger_allowance_return(s->rig.ledger, s->now, &child, &parent, &s->rig.ctx), want);
+    if (want == KMY_AGAIN)
+        first->due = s->now + KMY_ALLOWANCE_AGAIN_NS;
+    if (want != KMY_OK)
+        return;
+    macc_t *to = &s->m.acc[first->parent];
+    to->moved += first->balance;
+    first->moved -= first->balance;
+    come_in(to, first->balance);
+    first->balance = 0;
+    first->open = false;
+}
+
 /* --- what must hold ------------------------------------------------------------------------------- */
 
 static int64_t check_account(sim_t *s, unsigned slot)
@@ -561,7 +645,7 @@ static int64_t check_account(sim_t *s, unsigned slot)
         leased += a->leased[i];
     CHECK(is.credited_nusd == a->credited && is.balance_nusd == a->balance &&
               is.leased_nusd == leased && is.consumed_nusd == a->consumed &&
-              is.debt_nusd == a->debt,
+              is.debt_nusd == a->debt && is.moved_nusd == a->moved,
           "slot %u: credited %lld/%lld, balance %lld/%lld, leased %lld/%lld, consumed %lld/%lld, "
           "debt %lld/%lld",
           slot, (long long)is.credited_nusd, (long long)a->credited, (long long)is.balance_nusd,
@@ -569,7 +653,7 @@ static int64_t check_account(sim_t *s, unsigned slot)
           (long long)is.consumed_nusd, (long long)a->consumed, (long long)is.debt_nusd,
           (long long)a->debt);
     /* Invariants 1 and 4 of the threat model. */
-    CHECK(a->credited + a->debt == a->balance + leased + a->consumed, "slot %u", slot);
+    CHECK(a->credited + a->debt + a->moved == a->balance + leased + a->consumed, "slot %u", slot);
     CHECK(a->balance >= 0 && (a->debt == 0 || a->balance == 0), "slot %u", slot);
     /* Nobody has more for nothing than may be advanced, but for what a chain took back when it was settled. */
     int64_t open = 0;
@@ -577,7 +661,8 @@ static int64_t check_account(sim_t *s, unsigned slot)
         const mpay_t *p = &s->m.pay[n];
         open += p->advance_open && slot_of(p->payer, p->chain) == slot ? p->advance : 0;
     }
-    CHECK(is.consumed_nusd - (is.credited_nusd - open) <= ADVANCE + a->reorged, "slot %u", slot);
+    CHECK(is.consumed_nusd - (is.credited_nusd + is.moved_nusd - open) <= ADVANCE + a->reorged,
+          "slot %u", slot);
     return a->credited;
 }
 
@@ -726,9 +811,10 @@ static void end_batch(sim_t *s)
 static void run_batch(sim_t *s)
 {
     static void (*const steps[])(sim_t *) = {
-        do_reserve, do_reserve, do_reserve, do_state,    do_state,  do_state,  do_advance,
-        do_advance, do_settle,  do_settle,  do_transfer, do_answer, do_answer, do_reverse,
-        do_grant,   do_lease,   do_lease,   do_report,   do_nonce,
+        do_reserve, do_reserve, do_reserve, do_state,  do_state,    do_state,
+        do_advance, do_advance, do_settle,  do_settle, do_transfer, do_answer,
+        do_answer,  do_reverse, do_grant,   do_lease,  do_lease,    do_report,
+        do_nonce,   do_allow,   do_allow,   do_void,   do_return,   do_return,
     };
     s->now += some(s, 30) == 0 ? 30 * HOUR : some(s, 3) * HOUR;
     s->now += some(s, 60) == 0 ? 32 * 24 * HOUR : 0; /* all there is becomes old */

@@ -5,18 +5,25 @@
 #include "tests/ledger_payment_rig.h"
 
 enum { PAYERS = 3, PAYMENTS = 21, TXS = 6, LOGS = 2, SHARDS = 3 };
-enum { ACCOUNTS = PAYERS + 2, REFS = 6, NONCES = 3, FEEDS = 3, USES = 1024 };
+enum { OPERATOR = PAYERS + 1, KIDS = 3, ACCOUNTS = OPERATOR + 1 + KIDS };
+enum { REFS = 6, NONCES = 3, FEEDS = 3, USES = 1024 };
 enum { ADVANCE = 2500000 }; /* the most that is ever configured; a payment is some 1,000,000 */
 #define HOUR (INT64_C(3600) * 1000000000)
 
 static const char *const chains[2] = { BASE, MAIN };
 
-/* Slots: a key (payers 0, 1) has one account, the contract wallet (payer 2) one on each chain, and the last is the operator's. */
+/* Slots: a key (payers 0, 1) has one account, the contract wallet (payer 2) one on each chain, then comes the operator's, and then those of
+   allowances, each made once. */
 typedef struct macc {
     bool there;
     uint8_t chain; /* of the first credit: its name */
     int64_t credited, balance, consumed, debt, leased[SHARDS], held;
     int64_t reorged; /* of what it spent, a chain took that much back */
+    int64_t moved;
+    /* An allowance's. */
+    bool open, revoked;
+    uint8_t parent;
+    int64_t amount, due;
 } macc_t;
 
 typedef struct mpay {
