@@ -79,19 +79,6 @@ static void used(sim_t *s, unsigned slot, unsigned feed, kmy_mode_t mode, int64_
 
 /* --- the model's money -------------------------------------------------------------------------- */
 
-/* Comes in free: the debt has it first. */
-static void come_in(macc_t *a, int64_t nusd)
-{
-    int64_t pays = a->debt < nusd ? a->debt : nusd;
-    a->debt -= pays;
-    a->balance += nusd - pays;
-}
-
-static uint8_t slot_of(unsigned payer, unsigned chain)
-{
-    return (uint8_t)(payer < 2 ? payer : 2 + chain);
-}
-
 static void credit_slot(sim_t *s, uint8_t slot, unsigned chain, int64_t nusd)
 {
     macc_t *a = &s->m.acc[slot];
@@ -100,29 +87,6 @@ static void credit_slot(sim_t *s, uint8_t slot, unsigned chain, int64_t nusd)
     a->there = true;
     a->credited += nusd;
     come_in(a, nusd);
-}
-
-static bool is_open(const mpay_t *p)
-{
-    return p->there && p->state <= KMY_PAYMENT_UNKNOWN;
-}
-
-static unsigned open_of(const sim_t *s, unsigned payer)
-{
-    unsigned n = 0;
-    for (int i = 0; i < PAYMENTS; i++)
-        n += is_open(&s->m.pay[i]) && s->m.pay[i].payer == payer;
-    return n;
-}
-
-/* Comes out: what is not free any more is owed. */
-static int64_t go_out(macc_t *a, int64_t nusd)
-{
-    int64_t freed = a->balance < nusd ? a->balance : nusd;
-    a->balance -= freed;
-    a->credited -= nusd;
-    a->debt += nusd - freed;
-    return nusd - freed;
 }
 
 static void end_advance(sim_t *s, mpay_t *p)
@@ -161,20 +125,6 @@ static void end_hold(sim_t *s, mpay_t *p)
 
 /* --- what is done, to both ------------------------------------------------------------------------ */
 
-static kmy_payment_row_t row_of(unsigned n, unsigned payer, unsigned chain)
-{
-    kmy_payment_row_t r = pay_row(n, payer);
-    snprintf(r.chain, sizeof r.chain, "%s", chains[chain]);
-    snprintf(r.account, sizeof r.account, "%s", pay_payer(chains[chain], payer));
-    r.contract = payer == 2;
-    r.query = n % 2;
-    r.amount_units = 1000 + n;
-    r.price_nusd = r.query ? (int64_t)r.amount_units * 1000 - 100 : 0;
-    if (n % 4 == 0)
-        snprintf(r.client_id, sizeof r.client_id, "order-abcdefghijklmn");
-    return r;
-}
-
 static void do_reserve(sim_t *s)
 {
     unsigned n = some(s, PAYMENTS);
@@ -187,7 +137,7 @@ static void do_reserve(sim_t *s)
     for (int i = 0; client && want == KMY_OK && i < PAYMENTS; i++)
         if (s->m.pay[i].there && s->m.pay[i].client && s->m.pay[i].payer == payer)
             want = KMY_CONFLICT;
-    if (want == KMY_OK && open_of(s, payer) >= KMY_PAYMENTS_OPEN_MAX)
+    if (want == KMY_OK && open_of(&s->m, payer) >= KMY_PAYMENTS_OPEN_MAX)
         want = KMY_FULL;
     agree(s, "reserve", n, payer, pay_reserve(&s->rig, r, NULL), want);
     if (want == KMY_OK)
@@ -219,7 +169,7 @@ static void do_state(sim_t *s)
     else if (!strchr(next[p->state], letters[to]))
         want = KMY_CONFLICT;
     else if (p->state == KMY_PAYMENT_FAILED && to != KMY_PAYMENT_FAILED &&
-             open_of(s, p->payer) >= KMY_PAYMENTS_OPEN_MAX)
+             open_of(&s->m, p->payer) >= KMY_PAYMENTS_OPEN_MAX)
         want = KMY_FULL;
     agree(s, "state", n, to, pay_state(&s->rig, n, (kmy_payment_state_t)to), want);
     if (want == KMY_OK)
@@ -600,21 +550,9 @@ static void do_void(sim_t *s)
     kid->revoked = true;
 }
 
-/* The first that is due; of two at once the one whose name comes first. */
-static macc_t *first_due(sim_t *s)
-{
-    macc_t *first = NULL;
-    for (unsigned i = OPERATOR + 1; i < ACCOUNTS; i++) {
-        macc_t *kid = &s->m.acc[i];
-        if (kid->open && kid->due <= s->now && (!first || kid->due < first->due))
-            first = kid;
-    }
-    return first;
-}
-
 static void do_return(sim_t *s)
 {
-    macc_t *first = first_due(s);
+    macc_t *first = first_due(&s->m, s->now);
     kmy_account_t child, parent;
     int64_t leased = 0;
     for (int i = 0; first && i < SHARDS; i++)

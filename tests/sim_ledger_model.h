@@ -61,4 +61,66 @@ typedef struct model {
     unsigned uses;
 } model_t;
 
+/* Comes in free: the debt has it first. */
+static inline void come_in(macc_t *a, int64_t nusd)
+{
+    int64_t pays = a->debt < nusd ? a->debt : nusd;
+    a->debt -= pays;
+    a->balance += nusd - pays;
+}
+
+static inline uint8_t slot_of(unsigned payer, unsigned chain)
+{
+    return (uint8_t)(payer < 2 ? payer : 2 + chain);
+}
+
+static inline bool is_open(const mpay_t *p)
+{
+    return p->there && p->state <= KMY_PAYMENT_UNKNOWN;
+}
+
+static inline unsigned open_of(const model_t *m, unsigned payer)
+{
+    unsigned n = 0;
+    for (int i = 0; i < PAYMENTS; i++)
+        n += is_open(&m->pay[i]) && m->pay[i].payer == payer;
+    return n;
+}
+
+/* Comes out: what is not free any more is owed. */
+static inline int64_t go_out(macc_t *a, int64_t nusd)
+{
+    int64_t freed = a->balance < nusd ? a->balance : nusd;
+    a->balance -= freed;
+    a->credited -= nusd;
+    a->debt += nusd - freed;
+    return nusd - freed;
+}
+
+static inline kmy_payment_row_t row_of(unsigned n, unsigned payer, unsigned chain)
+{
+    kmy_payment_row_t r = pay_row(n, payer);
+    snprintf(r.chain, sizeof r.chain, "%s", chains[chain]);
+    snprintf(r.account, sizeof r.account, "%s", pay_payer(chains[chain], payer));
+    r.contract = payer == 2;
+    r.query = n % 2;
+    r.amount_units = 1000 + n;
+    r.price_nusd = r.query ? (int64_t)r.amount_units * 1000 - 100 : 0;
+    if (n % 4 == 0)
+        snprintf(r.client_id, sizeof r.client_id, "order-abcdefghijklmn");
+    return r;
+}
+
+/* The first that is due; of two at once the one whose name comes first. */
+static inline macc_t *first_due(model_t *m, int64_t now)
+{
+    macc_t *first = NULL;
+    for (unsigned i = OPERATOR + 1; i < ACCOUNTS; i++) {
+        macc_t *kid = &m->acc[i];
+        if (kid->open && kid->due <= now && (!first || kid->due < first->due))
+            first = kid;
+    }
+    return first;
+}
+
 #endif
