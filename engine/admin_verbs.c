@@ -139,11 +139,11 @@ static kmy_err_t put_minted(kmy_shard_t *s, kmy_view_t body, kmy_buf_t *b, kmy_e
     kmy_err_t err = kmy_mint_read(s, body, &wish, ctx);
     KMY_ASSERT(err == KMY_OK); /* as before it was parked */
     if (t->spend_nusd > 0) {
-        err = kmy_mint_put_allowance(s, t, wish.scope, b, ctx);
+        err = kmy_mint_put_allowance(s, t, &wish, b, ctx);
         put_money(b, "credited", t->amount_nusd);
         return err;
     }
-    err = kmy_mint_put_scoped(s, t->text, t->when_s, wish.scope, b, ctx);
+    err = kmy_mint_put_scoped(s, t->text, t->when_s, wish.scope, wish.rate_per_min, b, ctx);
     put_money(b, "credited", t->amount_nusd);
     put_money(b, "balance", t->free_nusd + t->leased_nusd);
     return err;

@@ -24,23 +24,14 @@ bool kmy_allow_wanted(const kmy_http_request_t *req, kmy_view_t body)
 
 /* --- what is asked for ------------------------------------------------------------------------- */
 
-/* What is not known here is refused, not passed over: whoever wrote it meant a limit. */
 static kmy_err_t read_wish(const kmy_shard_t *s, kmy_view_t body, kmy_mint_wish_t *w,
                            kmy_errctx_t *ctx)
 {
-    kmy_json_t js;
-    kmy_json_field_t f[] = { { .key = "rate" } };
-    kmy_json_init(&js, body.ptr, body.len);
-    kmy_err_t err = kmy_json_object(&js, f, 1, ctx);
-    if (err == KMY_OK && kmy_json_next(&js).type != KMY_JSON_END)
-        err = KMY_FAIL(ctx, KMY_BAD_INPUT, "something follows the JSON object");
-    if (err == KMY_OK && f[0].token.type != KMY_JSON_ERROR)
-        err = KMY_FAIL(ctx, KMY_BAD_INPUT, "a token has no \"rate\" of its own here");
-    if (err == KMY_OK)
-        err = kmy_mint_read(s, body, w, ctx);
-    if (err == KMY_OK && !w->scope[0] && w->ttl_s == 0 && w->spend_nusd == 0)
+    kmy_err_t err = kmy_mint_read(s, body, w, ctx);
+    if (err == KMY_OK && !w->scope[0] && w->ttl_s == 0 && w->spend_nusd == 0 &&
+        w->rate_per_min == 0)
         err = KMY_FAIL(ctx, KMY_BAD_INPUT,
-                       "say what the token is for: \"spend\", \"feeds\" or \"ttl_s\"");
+                       "say what the token is for: \"spend\", \"feeds\", \"rate\" or \"ttl_s\"");
     return err;
 }
 
@@ -69,6 +60,8 @@ static kmy_err_t narrow(const kmy_shard_t *s, const kmy_token_claims_t *shown, k
     int64_t now_s = s->now_wall_ns / KMY_NS_PER_S;
     int64_t life_s = w->ttl_s > 0 ? w->ttl_s : s->config->tokens.lifetime_ns / KMY_NS_PER_S;
     *expires_s = now_s + life_s;
+    if (shown->rate_per_min > 0) /* each would have a bucket of its own */
+        return KMY_FAIL(ctx, KMY_FORBIDDEN, "a token with a rate makes no others");
     if (*expires_s > shown->expires_s && w->ttl_s > 0)
         return KMY_FAIL(ctx, KMY_FORBIDDEN, "the token that is shown ends in %lld s",
                         (long long)(shown->expires_s - now_s));
@@ -87,7 +80,8 @@ static void answer_same(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t 
 {
     kmy_errctx_t ctx = { 0 };
     kmy_token_claims_t claims = { .issued_s = s->now_wall_ns / KMY_NS_PER_S,
-                                  .expires_s = expires_s };
+                                  .expires_s = expires_s,
+                                  .rate_per_min = w->rate_per_min };
     kmy_buf_t b = kmy_reply_body(s);
     snprintf(claims.account, sizeof claims.account, "%s", acc->name);
     memcpy(claims.scope, w->scope, sizeof claims.scope);
@@ -108,7 +102,7 @@ static void answer_allowance(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reque
     kmy_errctx_t ctx = { 0 };
     kmy_buf_t b = kmy_reply_body(s);
     kmy_buf_str(&b, "{");
-    kmy_err_t err = kmy_mint_put_allowance(s, s->answer, w->scope, &b, &ctx);
+    kmy_err_t err = kmy_mint_put_allowance(s, s->answer, w, &b, &ctx);
     kmy_buf_str(&b, "}");
     if (err == KMY_OK)
         kmy_reply_json(s, c, req, &b);

@@ -51,6 +51,8 @@ kmy_bearer_t kmy_bearer_find(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_reque
         kmy_grant_claims(s, c, claims);
     else
         err = check_bearer(s, req, shown, claims, &ctx);
+    if (err == KMY_OK && !granted && !kmy_throttle_token(s, c, req, claims))
+        return KMY_BEARER_ANSWERED;
     if (err == KMY_OK && claims->scope[0] && demand && !demand->scoped)
         err = KMY_FAIL(&ctx, KMY_FORBIDDEN,
                        "the token is for some feeds only, this wants one for all");

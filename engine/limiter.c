@@ -251,10 +251,12 @@ static kmy_err_t make(kmy_limiter_t *l, const kmy_config_t *config, kmy_errctx_t
         return err;
     l->addresses = kmy_buckets_new(ADDRESSES_MAX);
     l->minutes = kmy_buckets_new(ACCOUNTS_MAX);
+    l->tokens = kmy_buckets_new(ACCOUNTS_MAX);
     l->hours = kmy_buckets_new(ACCOUNTS_MAX);
     if (config->limits.per_address > 0)
         l->crowd = kmy_crowd_new(conns, (uint32_t)config->limits.per_address);
-    if (!l->addresses || !l->minutes || !l->hours || (config->limits.per_address > 0 && !l->crowd))
+    if (!l->addresses || !l->minutes || !l->hours || !l->tokens ||
+        (config->limits.per_address > 0 && !l->crowd))
         return KMY_FAIL(ctx, KMY_IO, "no memory for the tables of limits");
     return KMY_OK;
 }
@@ -279,10 +281,16 @@ void kmy_limiter_free(kmy_limiter_t *l)
         return;
     kmy_buckets_free(l->addresses);
     kmy_buckets_free(l->minutes);
+    kmy_buckets_free(l->tokens);
     kmy_buckets_free(l->hours);
     kmy_crowd_free(l->crowd);
     free(l->proxies.items);
     free(l);
+}
+
+kmy_verdict_t kmy_limiter_token(kmy_limiter_t *l, const char *jti, kmy_rate_t rate, int64_t now_ns)
+{
+    return kmy_buckets_take(l->tokens, kmy_hash(jti, strlen(jti)), rate, now_ns);
 }
 
 kmy_verdict_t kmy_limiter_account(kmy_limiter_t *l, const char *name, int64_t now_ns,

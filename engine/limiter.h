@@ -60,6 +60,7 @@ typedef struct kmy_limiter {
     kmy_buckets_t *addresses;
     kmy_buckets_t *minutes;
     kmy_buckets_t *hours;
+    kmy_buckets_t *tokens;   /* those with a rate of their own */
     struct kmy_crowd *crowd; /* connections per address; NULL: not limited */
     kmy_networks_t proxies;  /* whose word on the client's address is taken */
     uint32_t unproven_max;   /* connections that have shown no valid token, all shards together */
@@ -75,6 +76,8 @@ typedef enum { KMY_LIMIT_MINUTE, KMY_LIMIT_HOUR } kmy_limit_window_t;
 /* Both windows or none: *which says whose verdict it is (the one that refuses, else the one with fewer tokens left). */
 kmy_verdict_t kmy_limiter_account(kmy_limiter_t *l, const char *name, int64_t now_ns,
                                   kmy_limit_window_t *which);
+/* A token with a rate of its own, by its jti. */
+kmy_verdict_t kmy_limiter_token(kmy_limiter_t *l, const char *jti, kmy_rate_t rate, int64_t now_ns);
 kmy_verdict_t kmy_limiter_address(kmy_limiter_t *l, const struct in6_addr *addr, int64_t now_ns);
 void kmy_limiter_address_give(kmy_limiter_t *l, const struct in6_addr *addr);
 

@@ -13,13 +13,15 @@
 kmy_err_t kmy_mint_put(kmy_shard_t *s, const char *account, int64_t life_s, kmy_buf_t *b,
                        kmy_errctx_t *ctx)
 {
-    return kmy_mint_put_scoped(s, account, life_s, "", b, ctx);
+    return kmy_mint_put_scoped(s, account, life_s, "", 0, b, ctx);
 }
 
 kmy_err_t kmy_mint_put_scoped(kmy_shard_t *s, const char *account, int64_t life_s,
-                              const char *scope, kmy_buf_t *b, kmy_errctx_t *ctx)
+                              const char *scope, int64_t rate_per_min, kmy_buf_t *b,
+                              kmy_errctx_t *ctx)
 {
-    kmy_token_claims_t claims = { .issued_s = s->now_wall_ns / KMY_NS_PER_S };
+    kmy_token_claims_t claims = { .issued_s = s->now_wall_ns / KMY_NS_PER_S,
+                                  .rate_per_min = rate_per_min };
     claims.expires_s =
         claims.issued_s + (life_s > 0 ? life_s : s->config->tokens.lifetime_ns / KMY_NS_PER_S);
     snprintf(claims.account, sizeof claims.account, "%s", account);
@@ -80,12 +82,14 @@ kmy_err_t kmy_mint_read(const kmy_shard_t *s, kmy_view_t body, kmy_mint_wish_t *
                         kmy_errctx_t *ctx)
 {
     kmy_json_t js;
-    kmy_json_field_t f[] = { { .key = "feeds" }, { .key = "ttl_s" }, { .key = "spend" } };
+    kmy_json_field_t f[] = {
+        { .key = "feeds" }, { .key = "ttl_s" }, { .key = "spend" }, { .key = "rate" }
+    };
     char usd[32];
     size_t len;
     memset(w, 0, sizeof *w);
     kmy_json_init(&js, body.ptr, body.len);
-    kmy_err_t err = kmy_json_object(&js, f, 3, ctx);
+    kmy_err_t err = kmy_json_object(&js, f, 4, ctx);
     if (err == KMY_OK)
         err = read_scope(s, f[0].token, w->scope, ctx);
     if (err != KMY_OK)
@@ -102,6 +106,11 @@ kmy_err_t kmy_mint_read(const kmy_shard_t *s, kmy_view_t body, kmy_mint_wish_t *
         return KMY_FAIL(ctx, KMY_BAD_INPUT,
                         "\"spend\" must be a decimal string above zero with at most nine decimals, "
                         "such as \"0.05\"");
+    if (f[3].token.type != KMY_JSON_ERROR &&
+        (!kmy_json_i64(f[3].token, &w->rate_per_min) || w->rate_per_min < 1 ||
+         w->rate_per_min > KMY_TOKEN_RATE_MAX))
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "\"rate\" must be 1 to %d requests a minute",
+                        KMY_TOKEN_RATE_MAX);
     return KMY_OK;
 }
 
@@ -131,7 +140,8 @@ static kmy_err_t make_jti(const char *account, const kmy_view_t *key, char jti[K
 /* FNV-1a: the same in each process. */
 static uint64_t terms_of(const kmy_mint_wish_t *w)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325) ^ (uint64_t)w->ttl_s;
+    uint64_t h =
+        UINT64_C(0xcbf29ce484222325) ^ (uint64_t)w->ttl_s ^ (uint64_t)w->rate_per_min << 32;
     for (const char *p = w->scope; *p; p++)
         h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
     return h;
@@ -147,17 +157,18 @@ kmy_err_t kmy_mint_ask_allowance(const kmy_mint_wish_t *w, const char *account,
     return make_jti(account, key, a->jti, ctx);
 }
 
-kmy_err_t kmy_mint_put_allowance(kmy_shard_t *s, const kmy_tell_t *t, const char *scope,
+kmy_err_t kmy_mint_put_allowance(kmy_shard_t *s, const kmy_tell_t *t, const kmy_mint_wish_t *w,
                                  kmy_buf_t *b, kmy_errctx_t *ctx)
 {
     kmy_token_claims_t claims = { .issued_s = s->now_wall_ns / KMY_NS_PER_S,
-                                  .expires_s = t->expires_s };
+                                  .expires_s = t->expires_s,
+                                  .rate_per_min = w->rate_per_min };
     if (claims.expires_s <= claims.issued_s)
         return KMY_FAIL(ctx, KMY_CONFLICT,
                         "this key was used for a token that is over: take another one");
     memcpy(claims.account, t->text, sizeof claims.account);
     memcpy(claims.jti, t->jti, sizeof claims.jti);
-    snprintf(claims.scope, sizeof claims.scope, "%s", scope);
+    snprintf(claims.scope, sizeof claims.scope, "%s", w->scope);
     kmy_err_t err = kmy_mint_put_claims(s, &claims, b, ctx);
     kmy_buf_str(b, ",\"balance\":");
     kmy_buf_json_nusd(b, t->free_nusd + t->leased_nusd);

@@ -296,8 +296,10 @@ bool kmy_route(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req, kmy
             bool done = routes[i].answer(s, c, req, body);
             s->limit_lines[0] = 0;
             c->answered = false;
-            if (done)
+            if (done) {
                 kmy_grant_forget(c);
+                c->rated = false;
+            }
             return done;
         }
         kmy_buf_fmt(&allowed, "%s%s", allowed.len ? ", " : "Allow: ",

@@ -172,7 +172,9 @@ typedef struct kmy_conn {
     bool stranger : 1;  /* a stream that will count for its address if it ends without a token */
     bool crowded : 1;   /* counted in the limiter's crowd */
     bool counted : 1; /* the present request took a token of its address, which may be given back */
-    bool shaking : 1; /* TLS handshake in progress */
+    bool
+        rated : 1; /* the present request took one of its token's rate, however often it is looked at */
+    bool shaking : 1;     /* TLS handshake in progress */
     bool unpaid_told : 1; /* payment_required was sent, and no tick was paid since */
     bool low_told : 1;    /* the same of low_balance, and the balance did not rise since */
     bool leaving : 1;     /* the daemon drains: no more ticks, its last receipts are on the way */

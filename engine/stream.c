@@ -257,6 +257,12 @@ void kmy_stream_auth(kmy_shard_t *s, kmy_conn_t *c, const char *token, size_t le
         kmy_stream_close(s, c, KMY_FORBIDDEN, "the token is not for all feeds of this stream");
         return;
     }
+    int64_t wait_ms = kmy_throttle_token_stream(s, &claims);
+    if (wait_ms > 0) {
+        kmy_stream_close_limit(s, c, "this token opens no more streams a minute than its rate",
+                               wait_ms);
+        return;
+    }
     if (c->account == KMY_NONE) {
         kmy_shard_account_t *acc = kmy_account_get(s, claims.account);
         if (!acc) {

@@ -107,6 +107,38 @@ bool kmy_throttle_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_
     return false;
 }
 
+static kmy_rate_t rate_of(const kmy_token_claims_t *claims)
+{
+    return kmy_rate(claims->rate_per_min, 60 * KMY_NS_PER_S, claims->rate_per_min);
+}
+
+bool kmy_throttle_token(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                        const kmy_token_claims_t *claims)
+{
+    if (claims->rate_per_min == 0 || c->rated)
+        return true;
+    kmy_verdict_t v = kmy_limiter_token(s->o.limiter, claims->jti, rate_of(claims), s->now_ns);
+    policy_t p = { "token", rate_of(claims) };
+    put_lines(s, &p, 1, 0, &v);
+    c->rated = v.taken;
+    if (v.taken)
+        return true;
+    KMY_COUNT(s->metrics, limit_account_total, 1);
+    refuse(s, c, req, &v, "this token may do no more than its rate; another one, or wait");
+    return false;
+}
+
+int64_t kmy_throttle_token_stream(kmy_shard_t *s, const kmy_token_claims_t *claims)
+{
+    if (claims->rate_per_min == 0)
+        return 0;
+    kmy_verdict_t v = kmy_limiter_token(s->o.limiter, claims->jti, rate_of(claims), s->now_ns);
+    if (v.taken)
+        return 0;
+    KMY_COUNT(s->metrics, limit_account_total, 1);
+    return whole(v.wait_ns, KMY_NS_PER_MS);
+}
+
 /* Does the request show a valid token?  Then *claims is filled and its connection counts as a customer's. */
 static bool shows_token(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                         kmy_token_claims_t *claims)
@@ -136,7 +168,8 @@ bool kmy_throttle_free(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
     if (c->door != KMY_DOOR_PUBLIC)
         return true;
     if (shows_token(s, c, req, &claims))
-        return kmy_throttle_account(s, c, req, claims.account);
+        return kmy_throttle_token(s, c, req, &claims) &&
+               kmy_throttle_account(s, c, req, claims.account);
     return kmy_throttle_address(s, c, req);
 }
 

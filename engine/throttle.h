@@ -23,6 +23,12 @@ void kmy_throttle_undo(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *
 bool kmy_throttle_account(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
                           const char *account);
 
+/* A valid token was shown with this request: counts for the token, once a request however often it is looked at, if it has a rate of its own. */
+bool kmy_throttle_token(kmy_shard_t *s, kmy_conn_t *c, const kmy_http_request_t *req,
+                        const kmy_token_claims_t *claims);
+/* The same of a stream.  0: within its rate; else: milliseconds until it is again. */
+int64_t kmy_throttle_token_stream(kmy_shard_t *s, const kmy_token_claims_t *claims);
+
 /* A stream that never authenticated ends: counts for its address, once.  0: within the limit; else: milliseconds until it is again. */
 int64_t kmy_throttle_session(kmy_shard_t *s, kmy_conn_t *c);
 /* A whole message or control frame of `bytes` came in.  false: too many, the stream was closed with 4429. */

@@ -82,6 +82,9 @@ kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
         return KMY_FAIL(ctx, KMY_BAD_INPUT,
                         "scope of a token must be names or patterns of feeds, %d bytes at most",
                         KMY_SCOPE_BYTES_MAX - 1);
+    if (claims->rate_per_min < 0 || claims->rate_per_min > KMY_TOKEN_RATE_MAX)
+        return KMY_FAIL(ctx, KMY_BAD_INPUT, "rate of a token must be 1 to %d a minute",
+                        KMY_TOKEN_RATE_MAX);
     if (claims->jti[0] == '\0') {
         kmy_err_t err = jti_make(claims->jti, ctx);
         if (err != KMY_OK)
@@ -101,6 +104,10 @@ kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
         kmy_buf_str(&b, claims->scope); /* nothing in it needs an escape */
         kmy_buf_str(&b, "\"");
     }
+    if (claims->rate_per_min > 0) {
+        kmy_buf_str(&b, ",\"rate\":");
+        kmy_buf_i64(&b, claims->rate_per_min);
+    }
     kmy_buf_str(&b, "}");
     if (b.overflow || kmy_token_jws_sign(key, json, b.len, out, KMY_TOKEN_BYTES_MAX) == 0)
         return KMY_FAIL(ctx, KMY_TOO_BIG, "token would have more than %d bytes",
@@ -108,7 +115,7 @@ kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
     return KMY_OK;
 }
 
-enum { ISS, SUB, JTI, IAT, EXP, NBF, AUD, SCP, CLAIMS };
+enum { ISS, SUB, JTI, IAT, EXP, NBF, AUD, SCP, RATE, CLAIMS };
 
 static bool text_ok(kmy_json_token_t token, char *out, size_t cap)
 {
@@ -129,6 +136,14 @@ static bool scope_ok(kmy_json_token_t token, char out[KMY_SCOPE_BYTES_MAX])
            (text_ok(token, out, KMY_SCOPE_BYTES_MAX) && kmy_token_scope_ok(out));
 }
 
+static bool rate_ok(kmy_json_token_t token, int64_t *out)
+{
+    *out = 0;
+    return token.type == KMY_JSON_ERROR ||
+           (token.type == KMY_JSON_NUMBER && kmy_json_i64(token, out) && *out > 0 &&
+            *out <= KMY_TOKEN_RATE_MAX);
+}
+
 /* nbf and aud are not ours; a token signed with our key elsewhere may bring them, and then they count: an audience that is not us means the
    token was not meant for us (RFC 7519 section 4.1.3).  A list of audiences is refused: nothing we know writes one. */
 static bool optional_ok(const kmy_json_field_t *f, int64_t *not_before_s)
@@ -146,7 +161,7 @@ static kmy_err_t claims_read(const char *json, size_t len, kmy_token_claims_t *c
     kmy_json_field_t f[CLAIMS] = {
         [ISS] = { .key = "iss" }, [SUB] = { .key = "sub" }, [JTI] = { .key = "jti" },
         [IAT] = { .key = "iat" }, [EXP] = { .key = "exp" }, [NBF] = { .key = "nbf" },
-        [AUD] = { .key = "aud" }, [SCP] = { .key = "scp" }
+        [AUD] = { .key = "aud" }, [SCP] = { .key = "scp" }, [RATE] = { .key = "rate" }
     };
     kmy_json_t js;
     kmy_json_init(&js, json, len);
@@ -163,6 +178,8 @@ static kmy_err_t claims_read(const char *json, size_t len, kmy_token_claims_t *c
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token lacks iat or exp, or they make no sense");
     if (!scope_ok(f[SCP].token, c->scope))
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token has a scp that is no list of feeds");
+    if (!rate_ok(f[RATE].token, &c->rate_per_min))
+        return KMY_FAIL(ctx, KMY_UNAUTHENTICATED, "token has a rate that is no number a minute");
     *not_before_s = c->issued_s;
     if (!optional_ok(f, not_before_s))
         return KMY_FAIL(ctx, KMY_UNAUTHENTICATED,
@@ -221,6 +238,13 @@ static bool take_scope(const char **at, const char *end, char out[KMY_SCOPE_BYTE
     *at += n;
     return out[0] != '\0' && kmy_token_scope_ok(out) && take_word(at, end, "\"", 1);
 }
+static bool take_rate(const char **at, const char *end, int64_t *out)
+{
+    static const char begin[] = ",\"rate\":";
+    *out = 0;
+    return !take_word(at, end, begin, sizeof begin - 1) ||
+           (take_time(at, end, out) && *out > 0 && *out <= KMY_TOKEN_RATE_MAX);
+}
 static bool claims_read_ours(const char *json, size_t len, kmy_token_claims_t *c)
 {
     const char *at = json;
@@ -229,8 +253,8 @@ static bool claims_read_ours(const char *json, size_t len, kmy_token_claims_t *c
            take_text(&at, end, c->account, sizeof c->account) && TAKE("\",\"jti\":\"") &&
            take_text(&at, end, c->jti, sizeof c->jti) && TAKE("\",\"iat\":") &&
            take_time(&at, end, &c->issued_s) && TAKE(",\"exp\":") &&
-           take_time(&at, end, &c->expires_s) && take_scope(&at, end, c->scope) && TAKE("}") &&
-           at == end && times_ok(c);
+           take_time(&at, end, &c->expires_s) && take_scope(&at, end, c->scope) &&
+           take_rate(&at, end, &c->rate_per_min) && TAKE("}") && at == end && times_ok(c);
 }
 
 kmy_err_t kmy_token_verify(kmy_token_key_t *key, const char *token, size_t len, int64_t now_s,

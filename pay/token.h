@@ -38,14 +38,17 @@ typedef struct kmy_token_claims {
     int64_t expires_s;
     char scope
         [KMY_SCOPE_BYTES_MAX]; /* scp: names and patterns of feeds, one blank between two; "": it is good for all */
+    int64_t
+        rate_per_min; /* rate: requests and streams a minute by this token; 0: as its account is limited */
 } kmy_token_claims_t;
+#define KMY_TOKEN_RATE_MAX 1000000
 
 /* May a token of that scope have that feed (canonical name)? */
 bool kmy_token_allows(const char *scope, const char *feed);
 /* true for a scope that a token may carry: "" or words of 1 to KMY_PATTERN_BYTES_MAX bytes of printable ASCII without quotes and backslashes. */
 bool kmy_token_scope_ok(const char *scope);
 
-/* Signs into out (KMY_TOKEN_BYTES_MAX, terminated).  An empty jti is filled with 128 random bits.  KMY_BAD_INPUT: no account, no scope, or
+/* Signs into out (KMY_TOKEN_BYTES_MAX, terminated).  An empty jti is filled with 128 random bits.  KMY_BAD_INPUT: no account, no scope, no rate, or
    expires_s not in (issued_s, KMY_TOKEN_TIME_S_MAX]; KMY_TOO_BIG. */
 kmy_err_t kmy_token_sign(kmy_token_key_t *key, kmy_token_claims_t *claims,
                          char out[KMY_TOKEN_BYTES_MAX], kmy_errctx_t *ctx);

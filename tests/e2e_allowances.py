@@ -105,7 +105,7 @@ def a_narrower_token_is_never_wider():
         for body, status in (({"feeds": [BTC]}, 200), ({"feeds": ["btcusdt"]}, 200), ({"feeds": ["BTC*@binance", "SOL/USD"]}, 200),
                              ({"feeds": ["BTC/USD"]}, 403), ({"feeds": ["*"]}, 403), ({"feeds": [BTC, "*/USD"]}, 403), ({"feeds": ["NO/SUCH"]}, 404),
                              ({"ttl_s": 300}, 200), ({"ttl_s": 700}, 403), ({"ttl_s": 1}, 400), ({"spend": "2"}, 402), ({"spend": "0"}, 400),
-                             ({"spend": 1}, 400), ({"spend": "-1"}, 400), ({"spend": "0.0000000001"}, 400), ({}, 400), ({"rate": 5}, 400),
+                             ({"spend": 1}, 400), ({"spend": "-1"}, 400), ({"spend": "0.0000000001"}, 400), ({}, 400), ({"rate": 0}, 400), ({"rate": "5"}, 400), ({"rate": 1000001}, 400),
                              ({"spend": "0.1", "feeds": ["BTC/USD"]}, 403), ({"spend": "0.1", "ttl_s": 700}, 403)):
             answer = _narrower(d, shown, status, **body)
             if status == 200:
@@ -133,6 +133,33 @@ def a_narrower_token_is_never_wider():
             return a.status == 200
         until(all_of_it, text="all of the balance is moved")
         assert d.ask("GET", "/v1/ingest-data?feed=" + BTC, token=wide).status == 402
+
+
+def a_token_with_a_rate_is_good_for_so_many_requests_a_minute():
+    with Sim(200) as sim, Daemon(sim, shards__count=2) as d:
+        wide = d.mint("local:p", "1")
+        t = _narrower(d, wide, rate=6)["token"]
+        assert _claims(t)["rate"] == 6
+        until(lambda: d.ask("GET", "/v1/ingest-data?feed=" + BTC, token=wide).status == 200)
+        assert _narrower(d, t, 403, ttl_s=60)["code"] == "forbidden"  # the first of the six
+        kinds = [("GET", "/v1/ingest-data?feed=" + BTC, None), ("POST", "/v1/ingest-data/batch", [{"feed": BTC}]), ("GET", "/v1/account", None),
+                 ("GET", "/v1/feeds", None)]
+        for method, path, body in kinds:  # paid or not, on whatever connection and shard
+            assert d.ask(method, path, body, token=t).status == 200, path
+        w = d.ws(t)  # the sixth
+        w.subscribe(BTC)
+        w.count(20)  # ticks are not counted
+        before = d.account("local:p")
+        for method, path, body in kinds:
+            a = d.ask(method, path, body, token=t)
+            assert a.status == 429 and a.json["code"] == "limit_reached" and 0 < int(a.headers["retry-after"]) <= 10, (path, a.status, a.body)
+        assert d.account("local:p")["queries"] == before["queries"], "what is refused is not charged"
+        late = d.ws(t, hello=False)
+        assert late.closed() == 4429
+        w.count(20)
+        for other in (wide, _narrower(d, wide, rate=1)["token"]):
+            assert d.ask("GET", "/v1/ingest-data?feed=" + BTC, token=other).status == 200, "others have buckets of their own"
+        w.close()
 
 
 def the_same_key_is_the_same_token():

@@ -13,6 +13,7 @@
 #include "engine/shard.h"
 #include "engine/stream.h"
 #include "engine/subs.h"
+#include "engine/uses.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -263,6 +264,7 @@ static inline void end(void)
         free(s->conns[i].out);
         free(x.socket[i].got);
     }
+    kmy_uses_free(&s->accounts[0].uses); /* what unsubscribing has left to report */
     for (uint32_t i = 0; i < FEEDS; i++) {
         free(s->feeds[i].subs);
         for (int e = 0; e < KMY_ENCODINGS; e++)

@@ -338,6 +338,50 @@ static void a_scope_survives_signing_and_what_is_none_is_refused(void **state)
     kmy_token_key_free(k);
 }
 
+static void a_rate_survives_signing_and_what_is_none_is_refused(void **state)
+{
+    static const struct {
+        const char *claim;
+        int64_t rate; /* -1: refused */
+    } row[] = { { "1", 1 },        { "1000000", KMY_TOKEN_RATE_MAX },
+                { "1000001", -1 }, { "0", -1 },
+                { "-1", -1 },      { "\"5\"", -1 },
+                { "1.5", -1 },     { "null", -1 },
+                { "[5]", -1 },     { "5,\"rate\":6", -1 } };
+    kmy_token_key_t *k = kmy_token_key_new(SECRET, sizeof SECRET - 1, NULL);
+    kmy_token_claims_t got;
+    char token[4096];
+    (void)state;
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        for (int ours = 0; ours < 2; ours++) { /* as we spell it, and in another way */
+            char payload[512];
+            snprintf(
+                payload, sizeof payload,
+                ours ? "{\"iss\":\"kamiyo\",\"sub\":\"a\",\"jti\":\"x\",\"iat\":1000,\"exp\":2000,"
+                       "\"rate\":%s}"
+                     : "{\"rate\":%s,\"iss\":\"kamiyo\",\"sub\":\"a\",\"jti\":\"x\",\"iat\":1000,"
+                       "\"exp\":2000}",
+                row[i].claim);
+            size_t len = rig_sign("{\"alg\":\"HS256\"}", payload, EVP_sha256(), token);
+            kmy_err_t err = kmy_token_verify(k, token, len, 1500, &got, NULL);
+            if (err != (row[i].rate < 0 ? KMY_UNAUTHENTICATED : KMY_OK) ||
+                (err == KMY_OK && got.rate_per_min != row[i].rate))
+                fail_msg("%s", payload);
+        }
+    }
+    kmy_token_claims_t c = {
+        .account = "a", .issued_s = 1000, .expires_s = 2000, .rate_per_min = 7
+    };
+    strcpy(c.scope, "SOL/USD");
+    assert_int_equal(kmy_token_sign(k, &c, token, NULL), KMY_OK);
+    assert_int_equal(kmy_token_verify(k, token, strlen(token), 1500, &got, NULL), KMY_OK);
+    assert_int_equal(got.rate_per_min, 7);
+    assert_string_equal(got.scope, "SOL/USD");
+    c.rate_per_min = KMY_TOKEN_RATE_MAX + 1;
+    assert_int_equal(kmy_token_sign(k, &c, token, NULL), KMY_BAD_INPUT);
+    kmy_token_key_free(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +394,7 @@ int main(void)
         cmocka_unit_test(an_unsigned_payload_is_not_even_read),
         cmocka_unit_test(a_scope_allows_what_it_names_and_nothing_else),
         cmocka_unit_test(a_scope_survives_signing_and_what_is_none_is_refused),
+        cmocka_unit_test(a_rate_survives_signing_and_what_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, make_key, free_key);
 }

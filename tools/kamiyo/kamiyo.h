@@ -23,6 +23,7 @@ typedef struct cli {
     const char *account;
     const char *usd;
     const char *spend;  /* of token mint: its cap; NULL: none */
+    uint64_t rate;      /* of token mint: requests a minute; 0: as the account is limited */
     const char *window; /* of account usage; NULL: 24h */
     const char *feeds;  /* of token mint: names and patterns, by commas; NULL: all */
     const char *secret_file;

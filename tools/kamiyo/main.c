@@ -1,6 +1,8 @@
 /* Arguments to a verb. */
 #include "tools/kamiyo/kamiyo.h"
 
+#include "pay/token.h"
+
 #include "base/decimal.h"
 #include "base/nearest.h"
 
@@ -40,7 +42,7 @@ static const struct verb {
     { "drain", cli_drain, 0, 1, "drain [off]",
       "no new sessions, and those that are there end; or as before (operator)" },
     { "token", cli_token, 1, 2,
-      "token mint --account ID --usd X [--spend Y] [--ttl SECONDS] [--feeds A,B] |\n"
+      "token mint --account ID --usd X [--spend Y] [--rate N] [--ttl SECONDS] [--feeds A,B] |\n"
       "         token revoke JTI|TOKEN |\n"
       "         token rotate [--drop]",
       "credits an account and prints a token; ends a token at once; makes a new key (operator)" },
@@ -160,6 +162,7 @@ enum {
     O_DROP,
     O_FEEDS,
     O_SPEND,
+    O_RATE,
     O_WALLET,
     O_WINDOW,
     O_HELP,
@@ -195,6 +198,7 @@ static const struct option long_options[] = {
     { "drop", no_argument, NULL, O_DROP },
     { "feeds", required_argument, NULL, O_FEEDS },
     { "spend", required_argument, NULL, O_SPEND },
+    { "rate", required_argument, NULL, O_RATE },
     { "wallet", required_argument, NULL, O_WALLET },
     { "window", required_argument, NULL, O_WINDOW },
     { "help", no_argument, NULL, O_HELP },
@@ -248,7 +252,9 @@ static bool take_check(cli_t *cli, int option, bool *known)
         cli->now_s = (int64_t)n;
         return true;
     }
-    *known = option == O_TIMEOUT || option == O_NOW;
+    if (option == O_RATE && number(cli, "--rate", KMY_TOKEN_RATE_MAX, &cli->rate))
+        return true;
+    *known = option == O_TIMEOUT || option == O_NOW || option == O_RATE;
     return false;
 }
 

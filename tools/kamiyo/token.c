@@ -14,9 +14,9 @@ static int mint(const cli_t *cli)
     json_t *answer;
     int64_t nusd;
     if (cli->words_count != 1 || !cli->account || !cli->usd)
-        return cli_wrong(
-            cli, "usage: kamiyo token mint --account ID --usd X [--spend Y] [--ttl SECONDS] "
-                 "[--feeds A,B]");
+        return cli_wrong(cli,
+                         "usage: kamiyo token mint --account ID --usd X [--spend Y] [--rate N] "
+                         "[--ttl SECONDS] [--feeds A,B]");
     if (kmy_nusd_parse(cli->usd, strlen(cli->usd), &nusd) != KMY_OK)
         return cli_wrong(cli,
                          "--usd '%.40s' is no amount such as 10 or 0.5, with at most nine decimals",
@@ -39,6 +39,8 @@ static int mint(const cli_t *cli)
     }
     if (cli->spend)
         json_object_set_new(body, "spend", json_string(cli->spend));
+    if (cli->rate)
+        json_object_set_new(body, "rate", json_integer((json_int_t)cli->rate));
     if (cli->ttl_s)
         json_object_set_new(body, "ttl_s", json_integer(cli->ttl_s));
     int code = cli_request(cli, CLI_ADMIN, "/v1/admin/tokens", body, &answer);
