@@ -27,7 +27,13 @@ bool kmy_allow_wanted(const kmy_http_request_t *req, kmy_view_t body)
 static kmy_err_t read_wish(const kmy_shard_t *s, kmy_view_t body, kmy_mint_wish_t *w,
                            kmy_errctx_t *ctx)
 {
-    kmy_err_t err = kmy_mint_read(s, body, w, ctx);
+    kmy_json_t js;
+    kmy_json_init(&js, body.ptr, body.len);
+    kmy_err_t err = kmy_json_object(&js, NULL, 0, ctx);
+    if (err == KMY_OK && kmy_json_next(&js).type != KMY_JSON_END)
+        err = KMY_FAIL(ctx, KMY_BAD_INPUT, "something follows the JSON object");
+    if (err == KMY_OK)
+        err = kmy_mint_read(s, body, w, ctx);
     if (err == KMY_OK && !w->scope[0] && w->ttl_s == 0 && w->spend_nusd == 0 &&
         w->rate_per_min == 0)
         err = KMY_FAIL(ctx, KMY_BAD_INPUT,

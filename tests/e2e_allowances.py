@@ -113,7 +113,8 @@ def a_narrower_token_is_never_wider():
                 assert c["sub"] == "local:p" and c["exp"] <= _claims(shown)["exp"] and "spend" not in answer, answer
                 assert c["scp"] == {"btcusdt": BTC}.get(body.get("feeds", [""])[0]) or c["scp"] == " ".join(body.get("feeds", ["*@binance", "SOL/USD"]))
         assert _holds(d, "local:p")["balance"] + _holds(d, "local:p")["leased"] == 1, "what is refused moves nothing"
-        assert d.ask("POST", "/v1/tokens", "{", token=shown).status == 400
+        for text in (b"{", b'{"ttl_s":300} {}', b'{"ttl_s":300}x'):
+            assert d.ask("POST", "/v1/tokens", text, token=shown).status == 400, text
         t = _narrower(d, shown, spend="0.01", feeds=[BTC], path="/api/v1/tokens")
         assert t["expires_at"] == str(_claims(shown)["exp"] * 10**9)
         assert d.ask("GET", "/v1/ingest-data?feed=" + BTC, token=t["token"]).status == 200
